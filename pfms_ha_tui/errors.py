@@ -22,7 +22,9 @@ class PfmsError(Exception):
 
     code = "error"
 
-    def __init__(self, reason: str, *, node: str | None = None, hint: str | None = None, code: str | None = None):
+    def __init__(
+        self, reason: str, *, node: str | None = None, hint: str | None = None, code: str | None = None
+    ):
         super().__init__(reason)
         self.reason = reason
         self.node = node

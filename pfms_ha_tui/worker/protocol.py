@@ -1,0 +1,171 @@
+"""What worker and console say to each other over the Unix socket: JSON, one message a line.
+
+Version 1. A client sends a :class:`Request`; the worker answers each with one :class:`Response` of
+the same ``id``, in any order; after ``subscribe`` the worker also sends :class:`Notice` lines by
+itself. The first request must be ``hello``; a version the worker does not speak is answered with an
+error that names both versions. An unknown method or a malformed line is answered with an error and
+never ends the worker; a line over :data:`MAX_LINE` bytes ends that connection only.
+
+==================  ==========================  ==========================================
+method              params                      result
+==================  ==========================  ==========================================
+``hello``           :class:`Hello`              :class:`Welcome`
+``subscribe``       :class:`Nothing`            ``Nothing``; then ``state``, ``events``, ``goodbye`` notices
+``state``           :class:`Nothing`            ``list[ClusterState]``
+``events``          :class:`EventsQuery`        ``list[Event]``, newest first
+``lag``             :class:`LagQuery`           ``list[LagSample]``, oldest first
+``node``            :class:`NodeQuery`          :class:`NodeDetails`
+``stop``            :class:`Nothing`            ``Nothing``; needs full rights
+==================  ==========================  ==========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+
+from pfms_ha_tui.cluster.diagnosis import Diagnosis
+from pfms_ha_tui.cluster.policy import Mode
+from pfms_ha_tui.cluster.readiness import Readiness
+from pfms_ha_tui.cluster.snapshot import Maintenance, Snapshot
+from pfms_ha_tui.operations.view import OperationView
+
+PROTOCOL_VERSION = 1
+MAX_LINE = 16 * 1024 * 1024
+
+
+class Rights(StrEnum):
+    """What the peer of a connection may do."""
+
+    FULL = "full"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterState:
+    """Everything a console shows of one cluster, at one instant."""
+
+    name: str
+    mode: Mode
+    interval: float
+    snapshot: Snapshot
+    diagnosis: Diagnosis
+    readiness: Readiness
+    roles_known: bool
+    epoch: int
+    maintenance: Maintenance | None = None
+    operation: OperationView | None = None
+    rival_manager: str | None = None
+    notes: tuple[str, ...] = ()
+    """Standing facts about the worker itself, e.g. "journal was corrupt, set aside as …"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """No parameters, or no result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """Who connects."""
+
+    protocol: int
+    client: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """Who answers, and what the peer may do."""
+
+    protocol: int
+    version: str
+    pid: int
+    started_at: float
+    actor: str
+    """The name of the peer's account, by ``SO_PEERCRED``."""
+    rights: Rights
+    clusters: tuple[str, ...]
+    config: str
+    """Path of the settings the worker runs with."""
+    log_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsQuery:
+    """Which events; newest first."""
+
+    cluster: str | None = None
+    limit: int = 500
+    before_id: int | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LagQuery:
+    """Lag of one node since a moment."""
+
+    cluster: str
+    node: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeQuery:
+    """Everything about one node, asked of the server now."""
+
+    cluster: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDetails:
+    """The raw answers, as the server spells them; secrets masked."""
+
+    node: str
+    at: float
+    replica_status: tuple[Mapping[str, str | None], ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    status: Mapping[str, str] = field(default_factory=dict)
+    processlist: tuple[Mapping[str, str | None], ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """part → why it could not be read."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """From the client."""
+
+    id: int
+    method: str
+    params: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """An error as it crosses the socket; see :class:`pfms_ha_tui.errors.PfmsError`."""
+
+    code: str
+    reason: str
+    node: str | None = None
+    hint: str | None = None
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """From the worker, to one request; ``result`` counts only without ``error``."""
+
+    id: int
+    result: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
+    error: Fault | None = None
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """From the worker, by itself.
+
+    ``state`` carries a ClusterState, ``events`` a list of Event, ``goodbye`` nothing.
+    """
+
+    notice: str
+    data: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
