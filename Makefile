@@ -1,0 +1,34 @@
+# Two commands for newcomers: `make demo` and `make test`. Everything they need is installed on the way.
+
+PYTHON := .venv/bin/python
+
+.PHONY: demo test lint bench soak screenshots clean
+
+demo:
+	@tools/bootstrap
+	@.venv/bin/pfms-ha-tui demo $(ARGS)
+
+test:
+	@tools/bootstrap test
+	@$(MAKE) --no-print-directory lint
+	@$(PYTHON) -m pytest -m "not soak and not bench" $(ARGS)
+
+lint:
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench:
+	@tools/bootstrap test
+	@$(PYTHON) -m pytest -m bench -s tests/benchmarks $(ARGS)
+
+soak:
+	@tools/bootstrap test
+	@$(PYTHON) -m pytest -m soak tests $(ARGS)
+
+screenshots:
+	@tools/bootstrap test
+	@$(PYTHON) tools/screenshots.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
