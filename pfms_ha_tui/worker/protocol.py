@@ -4,7 +4,11 @@ Version 1. A client sends a :class:`Request`; the worker answers each with one :
 the same ``id``, in any order; after ``subscribe`` the worker also sends :class:`Notice` lines by
 itself. The first request must be ``hello``; a version the worker does not speak is answered with an
 error that names both versions. An unknown method or a malformed line is answered with an error and
-never ends the worker; a line over :data:`MAX_LINE` bytes ends that connection only.
+never ends the worker (``id`` 0 when the line had none, so clients number from 1); a line over
+:data:`MAX_LINE` bytes ends that connection only.
+
+A client that reads slowly is sent the newest state only, never a backlog of old ones; of events it is
+sent the newest :data:`EVENTS_KEPT`, and sees by their ids that it has to ask ``events`` for the rest.
 
 ==================  ==========================  ==========================================
 method              params                      result
@@ -28,6 +32,7 @@ from enum import StrEnum
 import msgspec
 
 from pfms_ha_tui.cluster.diagnosis import Diagnosis
+from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.readiness import Readiness
 from pfms_ha_tui.cluster.snapshot import Maintenance, Snapshot
@@ -35,6 +40,8 @@ from pfms_ha_tui.operations.view import OperationView
 
 PROTOCOL_VERSION = 1
 MAX_LINE = 16 * 1024 * 1024
+EVENTS_KEPT = 1000
+"""Unsent events kept for one slow subscriber."""
 
 
 class Rights(StrEnum):
@@ -101,7 +108,18 @@ class EventsQuery:
     limit: int = 500
     before_id: int | None = None
     since: float | None = None
+    """Wall time, inclusive."""
     until: float | None = None
+    """Wall time, exclusive."""
+
+    def matches(self, event: Event) -> bool:
+        """Whether the event is asked for; ``limit`` apart."""
+        return (
+            (self.cluster is None or event.cluster == self.cluster)
+            and (self.before_id is None or event.id < self.before_id)
+            and (self.since is None or event.at >= self.since)
+            and (self.until is None or event.at < self.until)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,3 +187,32 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
     notice: str
     data: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"{}"))
+
+
+def encode(value: object) -> bytes:
+    """``value`` as JSON.
+
+    Text from servers and hosts may hold lone surrogates, which no UTF-8 can carry: they become
+    replacement characters, because a name that cannot be shown must not silence a whole state.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_printable(msgspec.to_builtins(value)))
+
+
+def encode_line(message: Request | Response | Notice) -> bytes:
+    """``message`` as one line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def _printable(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode("utf-8")
+        case dict():
+            return {_printable(key): _printable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_printable(item) for item in value]
+        case _:
+            return value
