@@ -39,9 +39,13 @@ class PfmsError(Exception):
 
 
 class ConfigError(PfmsError):
-    """The settings are wrong."""
+    """The settings are wrong; ``faults`` holds one clean line for each thing that is."""
 
     code = "config"
+
+    def __init__(self, reason: str, *, faults: tuple[str, ...] = (), hint: str | None = None):
+        super().__init__(reason, hint=hint)
+        self.faults = faults or (reason,)
 
 
 class NodeError(PfmsError):
