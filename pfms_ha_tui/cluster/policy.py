@@ -47,3 +47,6 @@ class Policy:
     stall_after: float = 10.0
     """Threads say yes, coordinates do not move while the master's do, for this long."""
     splitbrain_autofix: bool = False
+    witnesses: int = 0
+    """How many addresses are configured that tell whether we are cut off ourselves; with any, an
+    unreachable master is never replaced unless one of them answers."""

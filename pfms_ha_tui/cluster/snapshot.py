@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pfms_ha_tui.cluster.observation import (
@@ -74,6 +75,21 @@ class NodeState:
     """Row-changing statements per second since the previous probe."""
     streaming_at_fault: bool | None = None
     """For a slave: whether it was receiving from the master when the master's fault began."""
+    answered_at: float | None = None
+    """Monotonic time of the newest probe that the server process answered, be it with an error."""
+    fault_since: float | None = None
+    """Monotonic time of the first probe without an answer since then; ``None`` while it answers."""
+    seen_at: float | None = None
+    """Monotonic time of the newest sign of life for anybody: for us, for a second opinion, or for a
+    slave that received more from it."""
+    streamed_at: float | None = None
+    """For a slave: monotonic time of the newest probe that saw it receive (IO thread Yes)."""
+    stream_lost_at: float | None = None
+    """For a slave: monotonic time of the first probe since then that did not; ``None`` while it does."""
+    streamed_lag: int | None = None
+    """For a slave: Seconds_Behind as of ``streamed_at`` (once the master is dead the server says NULL)."""
+    restarted_readonly: bool = False
+    """Seen writable, then restarted (its uptime fell), and read-only ever since."""
 
     @property
     def facts(self) -> ServerFacts | None:
@@ -145,6 +161,8 @@ class JournalFacts:
     """One sentence naming the operation that is running."""
     failed_resync: tuple[str, ...] = ()
     """Labels excluded from every candidate list until they are resynced."""
+    diverged: Mapping[str, str] = field(default_factory=dict)
+    """label → what it holds that the master does not, one sentence; excluded until it is resynced."""
     rival_manager: str | None = None
     """One sentence when a ``pandora_ha`` is running on this host."""
     preflight: tuple[str, ...] = ()
