@@ -185,7 +185,7 @@ def write_pandora_files(paths: SandboxPaths, nodes: Sequence[SandboxNode], accou
     write_script(
         paths.service_command,
         "#!/bin/bash\n"
-        "# What `service pandora_server` is on a Pandora server: restart-server HOST makes it use another database.\n"
+        "# What `service pandora_server` is on a Pandora server; restart-server HOST: use another database.\n"
         f'printf \'%s %s\\n\' "$(date +%s.%N)" "$*" >>{shlex.quote(str(paths.restarts))}\n'
         f"{{ read -r pid <{shlex.quote(str(paths.writer_pid))}; }} 2>/dev/null || exit 0\n"
         'case $1 in restart*) kill -HUP "$pid" ;; status) kill -0 "$pid" ;; esac\n',

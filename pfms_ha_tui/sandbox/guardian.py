@@ -1,12 +1,13 @@
 """The guardian: a small process that outlives the owner of a sandbox and clears the sandbox away.
 
-Run by file (``python -I guardian.py ROOT LIFELINE_FD OWNER_PID``), in a session of its own, with nothing but the
-standard library, so that it starts fast, stays small, and no signal sent to the owner's group reaches it. It waits
-until the owner closes its end of the lifeline pipe or is gone, in whatever way (``kill -9`` included), and then
-does what :func:`clear_away` does. The same function serves the orderly stop, so there is one way to clean up.
+Run by file (``python -I guardian.py ROOT LIFELINE_FD OWNER_PID``), in a session of its own, with nothing but
+the standard library, so that it starts fast, stays small, and no signal sent to the owner's group reaches it.
+It waits until the owner closes its end of the lifeline pipe or is gone, in whatever way (``kill -9``
+included), and then does what :func:`clear_away` does. The same function serves the orderly stop, so there is
+one way to clean up.
 
-Every process of a sandbox carries :data:`MARKER` in its environment, and nothing else is ever signalled: a pid
-alone proves nothing, it may have been reused.
+Every process of a sandbox carries :data:`MARKER` in its environment, and nothing else is ever signalled: a
+pid alone proves nothing, it may have been reused.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _STARTING_GRACE = 60.0
 
 
 def processes_of(root: Path) -> list[int]:
-    """Pids of the living processes that belong to the sandbox at ``root`` (zombies have no environment left)."""
+    """Pids of the living processes of the sandbox at ``root``; zombies have no environment left."""
     marker = f"{MARKER}={root}".encode()
     found = []
     for entry in os.scandir("/proc"):
@@ -52,7 +53,7 @@ def processes_of(root: Path) -> list[int]:
 
 
 def clear_away(root: Path) -> bool:
-    """Kill the sandbox's processes, take back its firewall rules, remove its directory. True when nothing is left.
+    """Kill the sandbox's processes, take back its firewall rules, remove its directory; say if nothing is left.
 
     The data of a sandbox is disposable, so everything gets SIGKILL at once: it also ends frozen processes.
     Network namespaces have no name and end with their last process.
@@ -83,7 +84,7 @@ def _take_back_firewall_rules(root: Path) -> None:
 
 
 def clear_abandoned(parent: Path) -> list[Path]:
-    """Clear away the sandboxes under ``parent`` whose owner *and* guardian are dead (an out-of-memory kill of both).
+    """Clear away the sandboxes under ``parent`` whose owner *and* guardian are dead.
 
     The lifeline lock is held by both for as long as either lives; who can take it has found a dead sandbox.
     """
@@ -109,7 +110,7 @@ def clear_abandoned(parent: Path) -> list[Path]:
 
 
 def wait_for_end_of(lifeline: int, owner: int) -> None:
-    """Return when the other end of the pipe is closed, or when the owner is no longer this process's parent."""
+    """Return when the other end of the pipe is closed, or the owner is no longer this process's parent."""
     while os.getppid() == owner:
         readable, _, _ = select.select([lifeline], [], [], 1.0)
         if readable and not os.read(lifeline, 1):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 
 def write_key(path: Path) -> str:
-    """Make a new ed25519 key, write it to ``path`` (0600) and beside it (``.pub``), and return the public line."""
+    """Write a new ed25519 key to ``path`` (0600), its public half beside it, and return the public line."""
     key = Ed25519PrivateKey.generate()
     path.touch(mode=0o600)
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))

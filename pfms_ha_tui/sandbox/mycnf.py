@@ -1,4 +1,4 @@
-"""A node's ``my.cnf``: the manual's replication set-up with small buffers, and the accounts of its first start."""
+"""A node's ``my.cnf``: the manual's set-up with small buffers, and the accounts of the first start."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _semi_sync(flavor: Flavor) -> Mapping[str, str]:
 def write_config(
     files: NodeFiles, entries: Mapping[str, str], *, flavor: Flavor, first_start: bool, read_only: bool
 ) -> None:
-    """Write ``my.cnf``: with the accounts' init file for the first start, with read-only for all later ones."""
+    """Write ``my.cnf``: the first start has the accounts' init file, all later ones read-only."""
     entries = dict(entries)
     if first_start:
         entries["init-file"] = str(files.init_file)

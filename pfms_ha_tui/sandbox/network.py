@@ -1,6 +1,7 @@
-"""Networks for sandbox nodes: loopback addresses of the machine, or namespaces between which links can be cut.
+"""Where sandbox nodes live: loopback addresses of the machine, or namespaces with links that can be cut.
 
-A network hands out an address for each node, says how a program is run in a node's place, and blocks and heals.
+A network hands out an address for each node, says how a program is run in a node's place, and blocks and
+heals.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Network(Protocol):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Open files that reserve something for as long as any process holds them; the guardian inherits them."""
+        """Open files that reserve something while any process holds them; the guardian inherits them."""
         ...
 
     @property
@@ -36,8 +37,9 @@ class Network(Protocol):
         """Argument list that runs a program where the worker belongs."""
         ...
 
-    def prefix(self, index: int) -> tuple[str, ...]:
-        """Argument list that runs a program in the place of a node."""
+    @property
+    def prefixes(self) -> tuple[tuple[str, ...], ...]:
+        """For each node, the argument list that runs a program in its place."""
         ...
 
     def block(self, index: int) -> None:
@@ -77,7 +79,7 @@ class LoopbackNetwork:
         if len(found) < count:
             self.close()
             raise SandboxError(
-                f"only {len(found)} of {count} loopback addresses have the ports {MYSQL_PORT} and {SSH_PORT} free",
+                f"only {len(found)} of {count} loopback addresses have ports {MYSQL_PORT} and {SSH_PORT} free",
                 hint=f"a server that listens on all addresses (0.0.0.0:{MYSQL_PORT}) takes them all",
             )
 
@@ -91,13 +93,14 @@ class LoopbackNetwork:
         """Nothing: the worker is a process like any other."""
         return ()
 
-    def prefix(self, index: int) -> tuple[str, ...]:
+    @property
+    def prefixes(self) -> tuple[tuple[str, ...], ...]:
         """Nothing: a node is a process like any other."""
-        return ()
+        return ((),) * len(self.addresses)
 
     def block(self, index: int) -> None:
         """Drop what goes to or comes from the node's address on the loopback interface."""
-        require_packet_filter()
+        require_programs("iptables")
         known = self._rules()
         for rule in self._rules_for(index):
             if rule in known:
@@ -131,17 +134,19 @@ class LoopbackNetwork:
         return (f"INPUT -i lo -d {address} -j DROP", f"INPUT -i lo -s {address} -j DROP")
 
 
-def require_packet_filter() -> None:
-    """Check that packets can be filtered here.
+def require_programs(*names: str) -> None:
+    """Check that networks can be changed here.
 
     Raises:
-        SandboxError: not root, or no iptables.
+        SandboxError: not root, or a program is missing; the hint names the packages.
     """
     if os.geteuid() != 0:
         raise SandboxError("network faults need root")
-    if shutil.which("iptables", path=shell.SYSTEM_PATH) is None:
+    missing = [name for name in names if shutil.which(name, path=shell.SYSTEM_PATH) is None]
+    if missing:
         raise SandboxError(
-            "iptables is not installed", hint="apt-get install iptables, or dnf install iptables-nft"
+            f"not installed: {', '.join(missing)}",
+            hint="apt-get install iproute2 iptables util-linux, or dnf install iproute iptables-nft util-linux",
         )
 
 

@@ -1,4 +1,4 @@
-"""One node of a sandbox: a real server, its service control, its SSH server, and the faults it can be given."""
+"""One node of a sandbox: a real server, its service control, its SSH server, and the faults it can have."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class NetworkFault:
 
 
 class SandboxNode:
-    """A handle on one node. Its methods may be used from any event loop, and the plain ones from any thread."""
+    """A handle on one node, to be used from any event loop; its plain methods from any thread."""
 
     def __init__(
         self,
@@ -246,7 +246,7 @@ class SandboxNode:
         database: str | None = None,
         timeout: float = 20.0,
     ) -> Rows:
-        """Run one statement as administrator and return its rows, through the Unix socket and so past network faults.
+        """Run one statement as administrator and return its rows; network faults do not matter, it is the socket.
 
         Raises:
             SandboxError: the server refused it, is away, or did not answer within ``timeout`` seconds.
@@ -263,8 +263,8 @@ class SandboxNode:
     async def block(self) -> None:
         """Drop every packet to and from the node's address.
 
-        With namespaces that is the whole node. Without, what the node itself asks elsewhere leaves from 127.0.0.1
-        and is not caught.
+        With namespaces that is the whole node. Without, what the node itself asks elsewhere leaves from
+        127.0.0.1 and is not caught.
 
         Raises:
             SandboxError: not root, or the kernel has no packet filter.

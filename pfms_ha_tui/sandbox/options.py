@@ -45,7 +45,7 @@ class SandboxOptions:
     boot_read_only: bool = True
     """Nodes start read-only and have to be opened, as a site with a failover manager wants it."""
     restart_after: float | None = None
-    """Seconds after which a server that died by itself is started again, as systemd does; None: it stays dead."""
+    """Seconds after which a server that died is started again, as systemd does it; None: it stays dead."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Further ``[mysqld]`` entries, on every node; they win over the sandbox's own."""
     node_variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class SandboxOptions:
     root: Path | None = None
     """Directory to use (absent or empty); by default a new one below the temporary directory."""
     ssh_between_nodes: bool = True
-    """The nodes' ``ssh`` can log in to each other, as the manual asks; off to test relaying through the worker."""
+    """The nodes' ``ssh`` can log in to each other, as the manual asks; off to test what has to be relayed."""
     ssh_banner: str = ""
     """Sent before authentication."""
     ssh_motd: str = ""

@@ -85,7 +85,7 @@ def _installed_mariadb() -> ServerProgram:
         what = "mariadbd" if server is None else ", ".join(missing)
         raise SandboxError(
             f"{what} is not installed on this machine",
-            hint="Debian, Ubuntu: apt-get install mariadb-server-core mariadb-client-core; RHEL: dnf install mariadb-server",
+            hint="apt-get install mariadb-server-core mariadb-client-core, or dnf install mariadb-server",
         )
     _, version = read_version((server,))
     return ServerProgram(flavor=Flavor.MARIADB, version=version, command=(server,))

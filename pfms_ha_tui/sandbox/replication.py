@@ -10,7 +10,7 @@ _TIMEOUT = 60.0
 
 
 def follow(slave: SandboxNode, *, master: SandboxNode, account: Account, gtid: bool) -> None:
-    """Make a node a slave of ``master`` from the master's present position on, and start it. It becomes read-only.
+    """Make a node a read-only slave of ``master`` from the master's present position on, and start it.
 
     Raises:
         SandboxError: a server refused it.

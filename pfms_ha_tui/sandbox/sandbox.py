@@ -22,6 +22,7 @@ from pfms_ha_tui.errors import SandboxError
 from pfms_ha_tui.sandbox import files, guardian, keys, shell
 from pfms_ha_tui.sandbox.files import SandboxPaths
 from pfms_ha_tui.sandbox.mycnf import Accounts, NodeFiles, settings, write_accounts, write_config
+from pfms_ha_tui.sandbox.namespaces import NamespaceNetwork
 from pfms_ha_tui.sandbox.network import LoopbackNetwork, Network
 from pfms_ha_tui.sandbox.node import NetworkFault, SandboxNode
 from pfms_ha_tui.sandbox.options import SSH_PORT, SandboxOptions
@@ -52,7 +53,7 @@ class Sandbox:
 
     @staticmethod
     def start(options: SandboxOptions | None = None) -> Starting:
-        """Start a sandbox: ``async with Sandbox.start(options) as sandbox`` or ``sandbox = await Sandbox.start()``.
+        """Start a sandbox, to be used as ``async with Sandbox.start() as sandbox`` or ``await Sandbox.start()``.
 
         Raises:
             SandboxError: something it needs is missing or did not come up; nothing is left behind.
@@ -123,6 +124,17 @@ class Sandbox:
                 return node
         raise SandboxError(f"this sandbox has no node {label}")
 
+    @property
+    def partitions(self) -> NamespaceNetwork:
+        """The network of a sandbox with ``netns``: ``cut``, ``heal``, ``entered``.
+
+        Raises:
+            SandboxError: this sandbox has no namespaces.
+        """
+        if not isinstance(self._network, NamespaceNetwork):
+            raise SandboxError("only a sandbox with network namespaces has partitions", hint="netns=True")
+        return self._network
+
     def restarts(self) -> list[tuple[float, str]]:
         """Calls of the Pandora service command so far: when (seconds since the epoch), and its arguments."""
         calls = []
@@ -132,7 +144,7 @@ class Sandbox:
         return calls
 
     def describe(self) -> dict[str, Any]:
-        """What a person or a program needs to use it, ready for JSON; it holds the administrator's password."""
+        """What it takes to use it, ready for JSON; it holds the administrator's password."""
         return {
             "config": str(self.config_path),
             "root": str(self.root),
@@ -190,7 +202,7 @@ class Sandbox:
             raise SandboxError(f"the sandbox at {self.root} could not be removed whole")
 
     def start_now(self) -> None:
-        """Start everything; for callers without an event loop. On any failure, Ctrl-C included, nothing is left.
+        """Start everything, without an event loop; on any failure, Ctrl-C included, nothing is left.
 
         Raises:
             SandboxError: as for :meth:`start`.
@@ -289,7 +301,7 @@ class Sandbox:
             files=node_files,
             root=self.root,
             client=SqlClient(label=label, socket=node_files.socket, account=self.accounts.admin),
-            prefix=network.prefix(number - 1),
+            prefix=network.prefixes[number - 1],
             fault=NetworkFault(
                 block=partial(network.block, number - 1), unblock=partial(network.unblock, number - 1)
             ),
@@ -390,7 +402,5 @@ def _take_lock(root: Path) -> int:
 
 def _make_network(options: SandboxOptions, root: Path) -> Network:
     if options.netns:
-        from pfms_ha_tui.sandbox.namespaces import NamespaceNetwork
-
         return NamespaceNetwork(root, options.nodes)
     return LoopbackNetwork(root, options.nodes)

@@ -1,4 +1,4 @@
-"""The Pandora database of a sandbox: its tables, and the inventory (groups, agents, modules) that never changes.
+"""The Pandora database of a sandbox: its tables, and the inventory of groups, agents and modules.
 
 The tables are this project's own DDL of the part of Pandora's schema that matters here. Text is stored
 HTML-entity-encoded, as Pandora does it. Both go into the template datadir; data with dates is the seed's

@@ -1,8 +1,8 @@
 """The dated part of a sandbox's data: the last days of measurements, texts and events, and who is alive.
 
-Every node is seeded by itself, at the same time as the others, with the same statements and the same base time,
-and outside the binary log: the rows come out equal on all of them, and replication starts with empty logs. No
-statement uses a random number, a clock or an automatic id.
+Every node is seeded by itself, at the same time as the others, with the same statements and the same base
+time, and outside the binary log: the rows come out equal on all of them, and replication starts with empty
+logs. No statement uses a random number, a clock or an automatic id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Running programs for the sandbox: with a deadline, a clear error, and nothing in the argument list that is secret."""
+"""Running programs for the sandbox: with a deadline and a clear error."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ def run(
             [str(part) for part in command],
             input=text_input,
             stdin=subprocess.DEVNULL if text_input is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env=dict(env) if env is not None else None,
             cwd=cwd,
             timeout=timeout,
@@ -57,7 +56,7 @@ def run(
 
 
 def python_environment(root: Path) -> dict[str, str]:
-    """Environment for a Python process of the sandbox: this one's, the marker, and the way to this package."""
+    """Environment for a Python process of the sandbox: this one's, the marker, the way to this package."""
     package_home = str(Path(__file__).resolve().parents[2])
     existing = os.environ.get("PYTHONPATH")
     path = package_home if not existing else f"{package_home}{os.pathsep}{existing}"

@@ -87,8 +87,7 @@ class SqlClient:
                     cursor.execute(statement, parameters)
                     rows = list(cursor.fetchall())
         except pymysql.MySQLError as error:
-            number, text = (error.args + (0, ""))[:2] if error.args else (0, "")
-            raise SandboxError(f"SQL failed: {number} {text}", node=self.label) from error
+            raise SandboxError(f"SQL failed: {' '.join(map(str, error.args))}", node=self.label) from error
         return rows
 
     def wait_for(self, statement: str, accept: Any, *, timeout: float, what: str) -> Rows:

@@ -1,9 +1,9 @@
 """The SSH server of one node: ``python -m pfms_ha_tui.sandbox.sshd SETTINGS.json``.
 
-Key-only logins; commands run for real, with the node's PATH (its ``systemctl`` among them), in a session of their
-own; forwarded connections leave from the node's own address, so that a probe through this node's SSH is a second
-pair of eyes; SFTP and ``rsync`` work. A process for each node, so that it can be killed, frozen, or put into the
-node's network namespace, and so that a busy test never slows it.
+Key-only logins; commands run for real, with the node's PATH (its ``systemctl`` among them), in a session of
+their own; forwarded connections leave from the node's own address, so that a probe through this node's SSH is
+a second pair of eyes; SFTP and ``rsync`` work. A process for each node, so that it can be killed, frozen, or
+put into the node's network namespace, and so that a busy test never slows it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Template datadirs: a server initialised once with the Pandora database in it, so that a node is a copy.
 
 A template holds no account but an unprotected ``root@localhost`` that nobody can reach: it never runs with a
-network or a socket. A node's accounts are made at its first start, before it accepts a connection. The server's
-own identity (``auto.cnf``) is not part of it.
+network or a socket. A node's accounts are made at its first start, before it accepts a connection. The
+server's own identity (``auto.cnf``) is not part of it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The writer: what a Pandora server does to its database, as a process.
 
-``python -m pfms_ha_tui.sandbox.writer SETTINGS.json``. It takes its database host from the hosts file whenever it
-connects, as a Pandora server does when it starts; SIGHUP (the sandbox's service command sends it) is that restart.
-Every second it writes the servers' keep-alives and some measurements; all the time, at the wanted rate, it writes
-rows with a sequence number, one statement a transaction. A row counts as acknowledged only after the server said
-so, and is then noted in the acknowledgement file: table, number, time. Whatever is noted there and not found in
-the database later has been lost.
+``python -m pfms_ha_tui.sandbox.writer SETTINGS.json``. It takes its database host from the hosts file
+whenever it connects, as a Pandora server does when it starts; SIGHUP (the sandbox's service command sends it)
+is that restart. Every second it writes the servers' keep-alives and some measurements; all the time, at the
+wanted rate, it writes rows with a sequence number, one statement a transaction. A row counts as acknowledged
+only after the server said so, and is then noted in the acknowledgement file: table, number, time. Whatever is
+noted there and not found in the database later has been lost.
 
 Control: one JSON object a line on stdin (``{"do": "pause"}``), answered by one line of statistics on stdout.
 """
@@ -70,7 +70,7 @@ class WriterStats(msgspec.Struct, frozen=True, kw_only=True):
     last_acknowledged_at: float | None
     """Seconds since the epoch."""
     longest_gap: float
-    """Longest time, in seconds, between two acknowledged rows since the last reset; pauses asked for do not count."""
+    """Longest time between two acknowledged rows since the last reset, in seconds; not counting pauses."""
     last_error: str | None
     paused: bool
 
@@ -137,7 +137,7 @@ class Writer:
                     self._paused = True
                     self._wake.set()
                     if not self._lock.acquire(timeout=1):
-                        # A statement hangs on a server that does not answer: break it, its row is not acknowledged.
+                        # A statement hangs on a server that does not answer. Break it: not acknowledged.
                         self._break_connection()
                         self._lock.acquire()
                     self._lock.release()
@@ -184,7 +184,7 @@ class Writer:
         if self._connection is None:
             with Path(self._settings.hosts_file).open(encoding="utf-8") as hosts:
                 host = hosts.readline().strip()
-            # Known before it connects, so that it can be broken while it waits for a greeting that never comes.
+            # Known before it connects: it can be broken while it waits for a greeting that never comes.
             self._connection = pymysql.connections.Connection(
                 host=host,
                 port=self._settings.port,

@@ -37,8 +37,8 @@ class SequencedRow(NamedTuple):
 class SandboxWriter:
     """Controls the writer. Its methods may be used from any event loop.
 
-    It writes to the host that the hosts file names, and reads that file again when the Pandora service command of
-    the sandbox is called (:attr:`Sandbox.service_command`), or when its connection breaks.
+    It writes to the host that the hosts file names, and reads that file again when the Pandora service
+    command of the sandbox is called (``pandora_service_cmd``), or when its connection breaks.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class SandboxWriter:
         return found
 
     async def lost_on(self, node: SandboxNode) -> list[SequencedRow]:
-        """Acknowledged rows that the node does not have. Pause the writer first, and let the slaves catch up."""
+        """Acknowledged rows that the node does not have. Pause first, and let the slaves catch up."""
         there = await self.rows_on(node)
         return [row for row in self.acknowledged() if row not in there]
 
