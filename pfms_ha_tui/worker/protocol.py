@@ -33,7 +33,7 @@ import msgspec
 
 from pfms_ha_tui.cluster.diagnosis import Diagnosis
 from pfms_ha_tui.cluster.event import Event
-from pfms_ha_tui.cluster.policy import Mode
+from pfms_ha_tui.cluster.policy import Mode, Policy
 from pfms_ha_tui.cluster.readiness import Readiness
 from pfms_ha_tui.cluster.snapshot import Maintenance, Snapshot
 from pfms_ha_tui.operations.view import OperationView
@@ -68,6 +68,8 @@ class ClusterState:
     rival_manager: str | None = None
     notes: tuple[str, ...] = ()
     """Standing facts about the worker itself, e.g. "journal was corrupt, set aside as …"."""
+    policy: Policy | None = None
+    """The thresholds the worker judges by, so that a console draws the same limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ class EventsQuery:
     """Which events; newest first."""
 
     cluster: str | None = None
+    """With it also come the events of no cluster (``cluster`` empty), which concern the worker itself."""
     limit: int = 500
     before_id: int | None = None
     since: float | None = None
@@ -115,7 +118,7 @@ class EventsQuery:
     def matches(self, event: Event) -> bool:
         """Whether the event is asked for; ``limit`` apart."""
         return (
-            (self.cluster is None or event.cluster == self.cluster)
+            (self.cluster is None or event.cluster in (self.cluster, ""))
             and (self.before_id is None or event.id < self.before_id)
             and (self.since is None or event.at >= self.since)
             and (self.until is None or event.at < self.until)
