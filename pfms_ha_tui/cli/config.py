@@ -1,0 +1,15 @@
+"""``pfms-ha-tui config check``: what was read from where, what counts, and every fault."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pfms_ha_tui.cli.exits import Exit
+from pfms_ha_tui.config import load, render_check
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Print the settings that count, secrets masked; faults end in :attr:`Exit.CONFIG`."""
+    sys.stdout.write(render_check(load(arguments.config)))
+    return Exit.OK

@@ -1,0 +1,164 @@
+"""What can be typed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from pfms_ha_tui import __version__
+from pfms_ha_tui.cli.exits import Exit
+
+EXIT_STATUSES = """\
+exit status:
+  0   done and verified (status: healthy)
+  1   status: warning            2   status: critical          3   status: unknown
+  4   refused or failed, the reason is on stderr
+  64  command line not understood     69  no worker reached     78  settings are wrong
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with a usage status that cannot be taken for a monitoring result."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and which command helps."""
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+
+def lazily(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    """A command whose module is loaded when it runs."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        command: Callable[[argparse.Namespace], int] = getattr(
+            importlib.import_module(f"pfms_ha_tui.cli.{module}"), function
+        )
+        return command(arguments)
+
+    return run
+
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?$")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, None: 1}
+
+
+def duration(text: str) -> float:
+    """``90``, ``90s``, ``30m``, ``2h``, ``7d`` in seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
+    match = _DURATION.match(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 30m, 2h or 7d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def count(text: str) -> int:
+    """A whole number from 1.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog="pfms-ha-tui",
+        description="Console and failover worker for the database high availability of Pandora FMS.\n"
+        "Without a command: the full-screen console (a worker is started if none is running).",
+        epilog=EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"pfms-ha-tui {__version__}")
+    parser.set_defaults(run=lazily("console", "console"))
+    _add_common(parser)
+    parser.add_argument("--read-only", action="store_true", help="console: look, change nothing")
+    parser.add_argument("--no-spawn", action="store_true", help="console: never start a worker")
+
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=Parser)
+    _add_looking(commands)
+    _add_running(commands)
+    return parser
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def _add_common(parser: argparse.ArgumentParser, *, default: object = None) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=default,
+        help="config.toml or pandora_server.conf (default: the usual places, see 'config check')",
+    )
+
+
+def _command(
+    commands: Commands, name: str, help_text: str, run: Callable[[argparse.Namespace], int]
+) -> Parser:
+    parser: Parser = commands.add_parser(name, help=help_text, description=help_text)
+    # The option may stand before or behind the command; SUPPRESS keeps the one from overwriting the other.
+    _add_common(parser, default=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_looking(commands: Commands) -> None:
+    status = _command(commands, "status", "how every cluster is, in one screen", lazily("status", "status"))
+    status.add_argument("--cluster", metavar="NAME", help="only this cluster")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="everything, as JSON")
+    form.add_argument(
+        "--nagios", action="store_true", help="one line of a monitoring plug-in with performance data"
+    )
+
+    nodes = _command(commands, "nodes", "a table of all nodes", lazily("status", "nodes"))
+    nodes.add_argument("--cluster", metavar="NAME", help="only this cluster")
+    nodes.add_argument("--json", action="store_true", help="as JSON")
+
+    events = _command(commands, "events", "what happened, oldest first", lazily("events", "events"))
+    events.add_argument("--cluster", metavar="NAME", help="only this cluster")
+    events.add_argument("--since", type=duration, metavar="AGO", help="not older than this, e.g. 2h or 7d")
+    events.add_argument("--limit", type=count, default=100, metavar="N", help="at most so many (default 100)")
+    events.add_argument("--follow", action="store_true", help="stay and print new ones")
+    events.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    config = _command(commands, "config", "look at the settings", lazily("config", "check"))
+    checks = config.add_subparsers(metavar="check", dest="config_command", required=True, parser_class=Parser)
+    _command(
+        checks, "check", "read the settings, report every fault, show what counts", lazily("config", "check")
+    )
+
+    completion = _command(
+        commands, "completion", "print the completion script of a shell", lazily("completion", "completion")
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _add_running(commands: Commands) -> None:
+    _command(commands, "worker", "run the worker in the foreground (for systemd)", lazily("worker", "worker"))
+
+    demo = _command(commands, "demo", "a real local cluster to look at and play with", lazily("demo", "demo"))
+    demo.add_argument(
+        "--headless", action="store_true", help="no console: print one JSON line when healthy, and stay"
+    )
+    demo.add_argument("--nodes", type=count, default=2, metavar="N", help="how many nodes (default 2)")
+    demo.add_argument(
+        "--flavor", choices=("mariadb", "mysql"), default="mariadb", help="which server (default mariadb)"
+    )
+    demo.add_argument("--gtid", action="store_true", help="replicate by GTID instead of file and position")
+    demo.add_argument("--no-worker", action="store_true", help="start only the cluster")
+    demo.add_argument(
+        "--rows", type=count, default=20_000, metavar="N", help="rows of seed data (default 20000)"
+    )
