@@ -144,12 +144,18 @@ def settings(
 
 
 def _semi_sync(flavor: Flavor) -> Mapping[str, str]:
+    """Both roles on every node; a node without slaves, a slave for one, does not wait for anybody."""
     if flavor is Flavor.MARIADB:
-        return {"rpl-semi-sync-master-enabled": "ON", "rpl-semi-sync-slave-enabled": "ON"}
+        return {
+            "rpl-semi-sync-master-enabled": "ON",
+            "rpl-semi-sync-slave-enabled": "ON",
+            "rpl-semi-sync-master-wait-no-slave": "OFF",
+        }
     return {
         "plugin-load-add": "semisync_source.so;semisync_replica.so",
         "loose-rpl-semi-sync-source-enabled": "ON",
         "loose-rpl-semi-sync-replica-enabled": "ON",
+        "loose-rpl-semi-sync-source-wait-no-replica": "OFF",
     }
 
 

@@ -20,12 +20,19 @@ from pfms_ha_tui.sandbox import shell
 from pfms_ha_tui.sandbox.guardian import MARKER
 from pfms_ha_tui.sandbox.network import require_programs
 
+How = Literal["drop", "reject"]
 WORKER = "worker"
 """Name of the member that is no node: the place of the worker and of the writer."""
 _SUBNET = "10.77.0"
 _FIRST_NODE = 11
 _WORKER_ADDRESS = f"{_SUBNET}.10"
+_HOWS: tuple[How, ...] = ("drop", "reject")
 _EVERYTHING = (("INPUT", "-i", "eth0"), ("OUTPUT", "-o", "eth0"))
+_TARGETS: dict[How, tuple[str, ...]] = {
+    "drop": ("-j", "DROP"),
+    # Resets, because the kernel limits the rate of ICMP messages and a refusal would come late.
+    "reject": ("-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"),
+}
 _CLONE_NEWNET = 0x40000000
 
 
@@ -65,11 +72,11 @@ class NamespaceNetwork:
         """How a program is run in the worker's place."""
         return self._prefix(WORKER)
 
-    def cut(self, one: str, other: str, *, how: Literal["DROP", "REJECT"] = "DROP", one_way: bool = False) -> None:
+    def cut(self, one: str, other: str, *, how: How = "drop", one_way: bool = False) -> None:
         """Let no packet pass between two members; each is a node's label or :data:`WORKER`.
 
         Args:
-            how: Packets vanish, or their sender is told that the port is unreachable, which refuses connections.
+            how: Packets vanish, or TCP is answered by resets, which refuses connections and breaks open ones.
             one_way: Only what goes from ``one`` to ``other``.
 
         Raises:
@@ -82,7 +89,7 @@ class NamespaceNetwork:
     def heal(self, one: str, other: str) -> None:
         """Undo every :meth:`cut` between two members, whichever was named first."""
         for sender, receiver in ((one, other), (other, one)):
-            for how in ("DROP", "REJECT"):
+            for how in _HOWS:
                 while self._has(sender, self._towards(receiver), how):
                     self._change(sender, "-D", self._towards(receiver), how)
 
@@ -90,15 +97,15 @@ class NamespaceNetwork:
         """Let no packet pass between a node and anybody."""
         name = f"node{index + 1}"
         for rule in _EVERYTHING:
-            if not self._has(name, rule, "DROP"):
-                self._change(name, "-A", rule, "DROP")
+            if not self._has(name, rule, "drop"):
+                self._change(name, "-A", rule, "drop")
 
     def unblock(self, index: int) -> None:
         """Undo :meth:`block`."""
         name = f"node{index + 1}"
         for rule in _EVERYTHING:
-            if self._has(name, rule, "DROP"):
-                self._change(name, "-D", rule, "DROP")
+            if self._has(name, rule, "drop"):
+                self._change(name, "-D", rule, "drop")
 
     @contextmanager
     def entered(self, name: str = WORKER) -> Iterator[None]:
@@ -183,14 +190,14 @@ class NamespaceNetwork:
         self._pid(name)
         return ("OUTPUT", "-d", self._addresses[name])
 
-    def _change(self, name: str, verb: str, rule: Sequence[str], how: str) -> None:
+    def _change(self, name: str, verb: str, rule: Sequence[str], how: How) -> None:
         shell.run(
-            [*self._prefix(name), "iptables", "-w", verb, *rule, "-j", how],
+            [*self._prefix(name), "iptables", "-w", verb, *rule, *_TARGETS[how]],
             what="changing the sandbox's packet filter",
             timeout=15,
         )
 
-    def _has(self, name: str, rule: Sequence[str], how: str) -> bool:
+    def _has(self, name: str, rule: Sequence[str], how: How) -> bool:
         try:
             self._change(name, "-C", rule, how)
         except SandboxError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pfms_ha_tui.errors import SandboxError
 from pfms_ha_tui.sandbox.node import SandboxNode
 from pfms_ha_tui.sandbox.options import Flavor
 from pfms_ha_tui.sandbox.sqlclient import Account, Rows
@@ -27,7 +28,7 @@ def _follow_mariadb(slave: SandboxNode, *, master: SandboxNode, account: Account
     if gtid:
         parts.append("MASTER_USE_GTID = slave_pos")
     else:
-        position = master.client.query("SHOW MASTER STATUS")[0]
+        position = master.client.query(_status_statement(master))[0]
         parts += ["MASTER_LOG_FILE = %s", "MASTER_LOG_POS = %s", "MASTER_USE_GTID = no"]
         values += [position["File"], position["Position"]]
     slave.client.script(
@@ -40,14 +41,12 @@ def _follow_mariadb(slave: SandboxNode, *, master: SandboxNode, account: Account
 
 
 def _follow_mysql(slave: SandboxNode, *, master: SandboxNode, account: Account, gtid: bool) -> None:
-    modern = master.client.query("SELECT VERSION() AS version")[0]["version"] >= "8.2"
     parts = ["SOURCE_HOST = %s", "SOURCE_PORT = %s", "SOURCE_USER = %s", "SOURCE_PASSWORD = %s"]
     values: list[object] = [master.host, master.port, account.user, account.password]
     if gtid:
         parts.append("SOURCE_AUTO_POSITION = 1")
     else:
-        status = "SHOW BINARY LOG STATUS" if modern else "SHOW MASTER STATUS"
-        position = master.client.query(status)[0]
+        position = master.client.query(_status_statement(master))[0]
         parts += ["SOURCE_LOG_FILE = %s", "SOURCE_LOG_POS = %s"]
         values += [position["File"], position["Position"]]
     parts.append("GET_SOURCE_PUBLIC_KEY = 1")
@@ -63,6 +62,30 @@ def _follow_mysql(slave: SandboxNode, *, master: SandboxNode, account: Account, 
 def open_master(node: SandboxNode) -> None:
     """Make a node writable."""
     node.client.query("SET GLOBAL read_only = 0")
+
+
+def wait_until_caught_up(slave: SandboxNode, master: SandboxNode, *, timeout: float) -> None:
+    """Return when the slave has applied all that the master has in its binary log now.
+
+    Raises:
+        SandboxError: it has not within ``timeout`` seconds, or it does not replicate.
+    """
+    position = master.client.query(_status_statement(master))[0]
+    function = "MASTER_POS_WAIT" if slave.flavor is Flavor.MARIADB else "SOURCE_POS_WAIT"
+    rows = slave.client.query(
+        f"SELECT {function}(%s, %s, %s) AS events",
+        (position["File"], position["Position"], timeout),
+        timeout=timeout + 10,
+    )
+    if rows[0]["events"] is None or rows[0]["events"] < 0:
+        raise SandboxError(f"the slave did not catch up within {timeout:g} s", node=slave.label)
+
+
+def _status_statement(master: SandboxNode) -> str:
+    """How this server is asked for its position in its own binary log."""
+    if master.flavor is Flavor.MYSQL and master.client.version() >= (8, 2):
+        return "SHOW BINARY LOG STATUS"
+    return "SHOW MASTER STATUS"
 
 
 def wait_until_replicating(slave: SandboxNode) -> None:

@@ -27,7 +27,7 @@ from pfms_ha_tui.sandbox.network import LoopbackNetwork, Network
 from pfms_ha_tui.sandbox.node import NetworkFault, SandboxNode
 from pfms_ha_tui.sandbox.options import SSH_PORT, SandboxOptions
 from pfms_ha_tui.sandbox.programs import ServerProgram, find_program
-from pfms_ha_tui.sandbox.replication import follow, open_master, wait_until_replicating
+from pfms_ha_tui.sandbox.replication import follow, open_master, wait_until_caught_up, wait_until_replicating
 from pfms_ha_tui.sandbox.seed import Seed, SeedNode
 from pfms_ha_tui.sandbox.sqlclient import SqlClient
 from pfms_ha_tui.sandbox.template import copy_datadir, template_datadir
@@ -165,6 +165,15 @@ class Sandbox:
             "admin": {"user": self.accounts.admin.user, "password": self.accounts.admin.password},
             "exec_prefix": list(self.exec_prefix),
         }
+
+    async def wait_for_slaves(self, timeout: float = 30.0) -> None:
+        """Return when every other node has applied all that node1 has in its binary log now.
+
+        Raises:
+            SandboxError: one has not within ``timeout`` seconds, or does not replicate.
+        """
+        for slave in self.nodes[1:]:
+            await asyncio.to_thread(wait_until_caught_up, slave, self.master, timeout=timeout)
 
     async def stop(self) -> None:
         """End every process and remove every file. May be called again.

@@ -15,11 +15,13 @@ shift 2
 . "$NODE_DIR/node.env"
 START_TIMEOUT=${START_TIMEOUT:-90} STOP_TIMEOUT=${STOP_TIMEOUT:-90}
 
-alive() { # PID: exists and is no zombie
-  local line
+alive() { # PID: exists, and is no zombie unless threads of it are still ending
+  local line tasks
   [ -n "$1" ] && { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
   line=${line##*) }
-  [ "${line:0:1}" != Z ]
+  [ "${line:0:1}" != Z ] && return 0
+  tasks=("/proc/$1/task/"*)
+  [ ${#tasks[@]} -gt 1 ]
 }
 
 read_pid() { # FILE
@@ -54,7 +56,6 @@ watch_ready() { # PID OFFSET: touches "ready" once the log says so
 }
 
 run() {
-  echo $$ >"$NODE_DIR/supervisor.pid"
   [ -e "$LOG" ] || : >"$LOG"
   local pid offset status options
   while :; do
@@ -94,18 +95,25 @@ lock() {
 }
 
 start() {
-  [ -n "$(main_pid)" ] && return 0
-  rm -f "$NODE_DIR/ready" "$NODE_DIR/result" "$NODE_DIR/stop.request" "$NODE_DIR/main.pid"
-  setsid /bin/bash "$0" "$NODE_DIR" run 9>&- </dev/null >>"$NODE_DIR/supervisor.log" 2>&1 &
-  local deadline=$((SECONDS + START_TIMEOUT))
-  until [ -e "$NODE_DIR/ready" ]; do
-    if [ -e "$NODE_DIR/result" ] || [ $SECONDS -ge $deadline ]; then
+  local deadline=$((SECONDS + START_TIMEOUT)) spawned=no
+  until [ -e "$NODE_DIR/ready" ] && [ -n "$(main_pid)" ]; do
+    # A supervisor that is still there is ending, or about to start the server again: never two of them.
+    if ! alive "$(read_pid "$NODE_DIR/supervisor.pid")"; then
+      if [ $spawned = yes ]; then deadline=$SECONDS; else spawn; spawned=yes; fi
+    fi
+    if [ $SECONDS -ge $deadline ]; then
       echo "Job for ${UNITS[0]}.service failed because the control process exited with error code." >&2
       echo "See $LOG for details." >&2
       return 1
     fi
     sleep 0.02
   done
+}
+
+spawn() {
+  rm -f "$NODE_DIR/ready" "$NODE_DIR/result" "$NODE_DIR/stop.request" "$NODE_DIR/main.pid"
+  setsid /bin/bash "$0" "$NODE_DIR" run 9>&- </dev/null >>"$NODE_DIR/supervisor.log" 2>&1 &
+  echo $! >"$NODE_DIR/supervisor.pid"
 }
 
 stop() {

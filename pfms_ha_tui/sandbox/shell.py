@@ -80,9 +80,17 @@ def node_environment(root: Path, directory: Path) -> dict[str, str]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie waiting for its parent."""
+    """Whether the process exists, and is no mere zombie.
+
+    A killed server is a zombie at once, but holds its files until the last of its threads has ended.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    if stat.rpartition(")")[2].split()[0] != "Z":
+        return True
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False

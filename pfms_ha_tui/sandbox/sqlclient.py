@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +90,12 @@ class SqlClient:
             raise SandboxError(f"SQL failed: {' '.join(map(str, error.args))}", node=self.label) from error
         return rows
 
-    def wait_for(self, statement: str, accept: Any, *, timeout: float, what: str) -> Rows:
+    def version(self) -> tuple[int, ...]:
+        """The server's version, ``(10, 11, 6)``."""
+        text = str(self.query("SELECT VERSION() AS version")[0]["version"])
+        return tuple(int(number) for number in text.split("-")[0].split("."))
+
+    def wait_for(self, statement: str, accept: Callable[[Rows], bool], *, timeout: float, what: str) -> Rows:
         """Repeat a query until ``accept(rows)`` holds.
 
         Raises:
