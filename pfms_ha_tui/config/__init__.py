@@ -1,0 +1,10 @@
+"""The settings: ``config.toml``, Pandora's own ``pandora_server.conf``, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pfms_ha_tui.config.check_text import render_check
+from pfms_ha_tui.config.faults import Fault, SettingsError
+from pfms_ha_tui.config.loading import load
+from pfms_ha_tui.config.places import find_config
+
+__all__ = ["Fault", "SettingsError", "find_config", "load", "render_check"]

@@ -124,6 +124,112 @@ class PandoraSettings:
     server_threshold: float = 30.0
 
 
+class CloneMethod(StrEnum):
+    """How a slave is rebuilt (DESIGN section 7)."""
+
+    AUTO = "auto"
+    """The best that both hosts can do."""
+    STREAM = "stream"
+    STAGED = "staged"
+    PLUGIN = "plugin"
+    """The CLONE plugin of MySQL."""
+    SCRIPT = "script"
+    """The site's own ``ha_resync``."""
+
+
+class Transfer(StrEnum):
+    """The path of the bytes of a clone."""
+
+    AUTO = "auto"
+    """Node to node where they have keys for each other, else through this host."""
+    DIRECT = "direct"
+    RELAY = "relay"
+
+
+class Compression(StrEnum):
+    """Whether a clone is compressed on its way."""
+
+    AUTO = "auto"
+    """``zstd`` when both hosts have it."""
+    ZSTD = "zstd"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneSettings:
+    """Defaults of a clone, and of the quick resync that asks nothing."""
+
+    method: CloneMethod = CloneMethod.AUTO
+    transfer: Transfer = Transfer.AUTO
+    compression: Compression = Compression.AUTO
+    bandwidth: int | None = None
+    """Bytes per second; ``None`` = unlimited."""
+    threads: int = 4
+    """Of the backup tool."""
+    staging_dir: Path | None = None
+    """On the source's host, for the staged method; ``None`` = beside its datadir."""
+    catch_up_timeout: float = 3600.0
+    """A new slave must have caught up within this."""
+    stall_timeout: float = 120.0
+    """A transfer without a single byte for this long has failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraTable:
+    """One more table that a merge brings over."""
+
+    table: str
+    time_column: str = "utimestamp"
+    """Seconds since 1970."""
+    key: tuple[str, ...] = ()
+    """Columns that tell rows apart; ``()`` = all columns, compared as a multiset."""
+    new_id: str | None = None
+    """An AUTO_INCREMENT column whose values are made anew on the master."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeSettings:
+    """Defaults of a merge (DESIGN section 8)."""
+
+    archive_dir: Path | None = None
+    """``None`` = ``archive`` in the state directory."""
+    batch_time: float = 0.5
+    """A batch is sized to take about this long."""
+    max_rows_per_second: int | None = None
+    """``None`` = limited by the slaves' lag alone."""
+    max_slave_lag: float = 10.0
+    """Adding pauses while a slave is further behind."""
+    tables: tuple[ExtraTable, ...] = ()
+
+
+class HookEvent(StrEnum):
+    """What a hook may be run for."""
+
+    ANY = "any"
+    """Each of the others."""
+    DIAGNOSIS_CHANGED = "diagnosis_changed"
+    FAILOVER_STARTED = "failover_started"
+    FAILOVER_FINISHED = "failover_finished"
+    FAILOVER_FAILED = "failover_failed"
+    SWITCHOVER_STARTED = "switchover_started"
+    SWITCHOVER_FINISHED = "switchover_finished"
+    SWITCHOVER_FAILED = "switchover_failed"
+    REJOIN_STARTED = "rejoin_started"
+    REJOIN_FINISHED = "rejoin_finished"
+    REJOIN_FAILED = "rejoin_failed"
+    CLONE_STARTED = "clone_started"
+    CLONE_FINISHED = "clone_finished"
+    CLONE_FAILED = "clone_failed"
+    MERGE_STARTED = "merge_started"
+    MERGE_FINISHED = "merge_finished"
+    MERGE_FAILED = "merge_failed"
+    MASTER_RETURNED = "master_returned"
+    """An old master came back and was locked."""
+    SPLIT_BRAIN = "split_brain"
+    MAINTENANCE_STARTED = "maintenance_started"
+    MAINTENANCE_ENDED = "maintenance_ended"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
     """One Pandora database and its nodes."""
@@ -141,7 +247,9 @@ class ClusterSettings:
     pandora: PandoraSettings = PandoraSettings()
     witnesses: tuple[WitnessSettings, ...] = ()
     hooks: Mapping[str, str] = field(default_factory=dict)
-    """event → command, run with ``PFMS_*`` in its environment."""
+    """:class:`HookEvent` → command, run with ``PFMS_*`` in its environment."""
+    clone: CloneSettings = CloneSettings()
+    merge: MergeSettings = MergeSettings()
 
     def node(self, label: str) -> NodeSettings | None:
         """The node of that label."""
@@ -189,6 +297,11 @@ class Settings:
     """The file it was read from."""
     warnings: tuple[str, ...] = ()
     """Not wrong, but worth a sentence: a file readable by others, an ignored entry."""
+    files: tuple[Path, ...] = ()
+    """Every file that was read, passwords' files included."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """dotted key of ``config.toml`` → where its value came from (``config.toml:12``); a key that is
+    not here has its default."""
 
     def cluster(self, name: str) -> ClusterSettings | None:
         """The cluster of that name."""
