@@ -17,7 +17,7 @@ CACHE_VARIABLE = "PFMS_HA_TUI_CACHE"
 
 
 def cache_directory() -> Path:
-    """Where the cache is, created if absent: ``$PFMS_HA_TUI_CACHE``, else ``pfms-ha-tui`` in the XDG cache home.
+    """The cache, created if absent: ``$PFMS_HA_TUI_CACHE``, else ``pfms-ha-tui`` in the XDG cache home.
 
     Raises:
         SandboxError: it cannot be created.

@@ -1,12 +1,13 @@
-"""A MySQL server for machines whose distribution has none: fetched from Debian, unpacked into the cache folder.
+"""A MySQL server where the distribution has none: fetched from Debian, unpacked into the cache folder.
 
-Debian's unstable suite carries MySQL, the stable ones do not. The packages are for a newer system than this one, so
-they are not installed but unpacked into one folder, together with every library down to the C library, and started
-through that folder's own program loader. Nothing on the machine changes, and root is not needed.
+Debian's unstable suite carries MySQL, the stable ones do not. The packages are for a newer system than this
+one, so they are not installed but unpacked into one folder, together with every library down to the C
+library, and started through that folder's own program loader. Nothing on the machine changes, and root is not
+needed.
 
-The work is apt's, with lists, cache and sources of its own and a package status that is empty, so that its answer
-holds every dependency. The archive's address is the one the machine already uses, whatever format its sources have;
-what comes from it is checked by apt with the machine's Debian keyring.
+The work is apt's, with lists, cache and sources of its own and a package status that is empty, so that its
+answer holds every dependency. The archive's address is the one the machine already uses, whatever format its
+sources have; what comes from it is checked by apt with the machine's Debian keyring.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pfms_ha_tui.sandbox.programs import ServerProgram, read_version
 
 PACKAGES = ("mysql-server-core", "mysql-client-core")
 SUITE = "sid"
-_KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
+_KEYRINGS = tuple(Path(f"/usr/share/keyrings/debian-archive-keyring.{kind}") for kind in ("gpg", "pgp"))
 _NOT_NEEDED = re.compile(r"^(perl|libperl|perl-base|perl-modules|libdbi-perl|debconf|libgdbm)")
 _HINT = "or install MySQL 8 or later from your distribution: mysql-server-core-8.0 on Ubuntu, mysql-server on RHEL"
 _FETCH_TIMEOUT = 600.0
@@ -50,7 +51,7 @@ def unpacked_program(folder: Path) -> ServerProgram:
         SandboxError: it does not run.
     """
     libraries = _loader(folder).parent
-    # The kernel names a process after the file it starts, here the loader: under this name, tools find a mysqld.
+    # The kernel names a process after the file it starts, here the loader: tools shall find a mysqld.
     loader = folder / "run" / "mysqld"
     command = (*_through(loader, libraries, "mysqld"), str(folder / "usr" / "sbin" / "mysqld"))
     _, version = read_version(command)
@@ -84,14 +85,16 @@ def archives() -> list[str]:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise SandboxError("this machine has no apt-get and dpkg-deb")
     said = shell.run(
-        ["apt-get", "update", "--print-uris", "-o", "Debug::NoLocking=1"], what="reading apt's sources", timeout=30
+        ["apt-get", "update", "--print-uris", "-o", "Debug::NoLocking=1"],
+        what="reading apt's sources",
+        timeout=30,
     )
     found = re.findall(r"^'(\S+?)/dists/([a-z]+)/InRelease'", said, flags=re.MULTILINE)
     return list(dict.fromkeys(base for base, _ in found))
 
 
 def _fetch_into(folder: Path) -> None:
-    keyring = next((path for path in _KEYRINGS if Path(path).exists()), None)
+    keyring = next((path for path in _KEYRINGS if path.exists()), None)
     if keyring is None:
         raise SandboxError("this machine has no keyring of the Debian archive to check the packages with")
     candidates = archives()
@@ -113,7 +116,7 @@ def _fetch_into(folder: Path) -> None:
     raise SandboxError("; ".join(reasons))
 
 
-def _download(base: str, keyring: str, work: Path) -> Iterable[Path]:
+def _download(base: str, keyring: Path, work: Path) -> Iterable[Path]:
     """Packages with all they depend on, checked, as files."""
     for name in ("lists/partial", "archives/partial", "parts"):
         (work / name).mkdir(parents=True)
@@ -147,7 +150,9 @@ def _download(base: str, keyring: str, work: Path) -> Iterable[Path]:
     for name, value in settings.items():
         apt += ["-o", f"{name}={value}"]
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    shell.run([*apt, "update"], what=f"asking the archive for its suite {SUITE}", timeout=180, env=environment)
+    shell.run(
+        [*apt, "update"], what=f"asking the archive for its suite {SUITE}", timeout=180, env=environment
+    )
     shell.run(
         [*apt, "install", "--download-only", *PACKAGES],
         what="downloading the packages",

@@ -53,7 +53,7 @@ def processes_of(root: Path) -> list[int]:
 
 
 def clear_away(root: Path) -> bool:
-    """Kill the sandbox's processes, take back its firewall rules, remove its directory; say if nothing is left.
+    """Kill the sandbox's processes, take back its firewall rules, remove its directory; say if all is gone.
 
     The data of a sandbox is disposable, so everything gets SIGKILL at once: it also ends frozen processes.
     Network namespaces have no name and end with their last process.

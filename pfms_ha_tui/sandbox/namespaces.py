@@ -1,8 +1,9 @@
 """Network namespaces for sandbox nodes and the worker: real partitions, none of which the machine notices.
 
-Every member has a namespace with one interface on a bridge, and the bridge has a namespace too, so the machine's own
-interfaces, routes and packet filters are never touched. The namespaces have no names: each is held by a sleeping
-process that carries the sandbox's marker, so they end with the sandbox's processes, however those end.
+Every member has a namespace with one interface on a bridge, and the bridge has a namespace too, so the
+machine's own interfaces, routes and packet filters are never touched. The namespaces have no names: each is
+held by a sleeping process that carries the sandbox's marker, so they end with the sandbox's processes,
+however those end.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class NamespaceNetwork:
         require_programs("ip", "iptables", "unshare", "nsenter")
         self._environment = {**os.environ, MARKER: str(root), "PATH": shell.SYSTEM_PATH}
         self._holders: list[subprocess.Popen[bytes]] = []
-        self._addresses = {f"node{number + 1}": f"{_SUBNET}.{_FIRST_NODE + number}" for number in range(count)}
+        self._addresses = {
+            f"node{number + 1}": f"{_SUBNET}.{_FIRST_NODE + number}" for number in range(count)
+        }
         self._members: dict[str, int] = {}
         self.addresses = tuple(self._addresses.values())
         self._addresses[WORKER] = _WORKER_ADDRESS
@@ -109,12 +112,14 @@ class NamespaceNetwork:
 
     @contextmanager
     def entered(self, name: str = WORKER) -> Iterator[None]:
-        """Make the sockets that this thread opens, and the threads and processes it starts, belong to a member."""
+        """Give a member's network to this thread, and so to the sockets, threads and processes it begins."""
         libc = ctypes.CDLL(None, use_errno=True)
 
         def enter(namespace: int) -> None:
             if libc.setns(namespace, _CLONE_NEWNET) != 0:
-                raise SandboxError(f"the network namespace cannot be entered: {os.strerror(ctypes.get_errno())}")
+                raise SandboxError(
+                    f"the network namespace cannot be entered: {os.strerror(ctypes.get_errno())}"
+                )
 
         here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         try:
@@ -146,7 +151,10 @@ class NamespaceNetwork:
             link = f"member{number}"
             self._ip(
                 bridge,
-                [f"link add {link} type veth peer name eth0 netns {member}", f"link set {link} master br0 up"],
+                [
+                    f"link add {link} type veth peer name eth0 netns {member}",
+                    f"link set {link} master br0 up",
+                ],
             )
             self._ip(
                 member,
@@ -164,9 +172,9 @@ class NamespaceNetwork:
             start_new_session=True,
         )
         self._holders.append(holder)
-        with holder.stdout or open(os.devnull, "rb") as ready:
-            if not ready.readline():
-                raise SandboxError("the kernel gives no network namespace")
+        if holder.stdout is None or not holder.stdout.readline():
+            raise SandboxError("the kernel gives no network namespace")
+        holder.stdout.close()
         return holder.pid
 
     def _prefix(self, name: str) -> tuple[str, ...]:

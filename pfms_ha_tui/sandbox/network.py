@@ -79,7 +79,7 @@ class LoopbackNetwork:
         if len(found) < count:
             self.close()
             raise SandboxError(
-                f"only {len(found)} of {count} loopback addresses have ports {MYSQL_PORT} and {SSH_PORT} free",
+                f"{count} loopback addresses with free ports {MYSQL_PORT} and {SSH_PORT} are not to be had",
                 hint=f"a server that listens on all addresses (0.0.0.0:{MYSQL_PORT}) takes them all",
             )
 
@@ -146,7 +146,7 @@ def require_programs(*names: str) -> None:
     if missing:
         raise SandboxError(
             f"not installed: {', '.join(missing)}",
-            hint="apt-get install iproute2 iptables util-linux, or dnf install iproute iptables-nft util-linux",
+            hint="apt-get install iproute2 iptables, or dnf install iproute iptables-nft",
         )
 
 

@@ -246,7 +246,7 @@ class SandboxNode:
         database: str | None = None,
         timeout: float = 20.0,
     ) -> Rows:
-        """Run one statement as administrator and return its rows; network faults do not matter, it is the socket.
+        """Run one statement as administrator, through the Unix socket and so past any network fault.
 
         Raises:
             SandboxError: the server refused it, is away, or did not answer within ``timeout`` seconds.

@@ -53,7 +53,7 @@ class Sandbox:
 
     @staticmethod
     def start(options: SandboxOptions | None = None) -> Starting:
-        """Start a sandbox, to be used as ``async with Sandbox.start() as sandbox`` or ``await Sandbox.start()``.
+        """Start a sandbox: ``async with Sandbox.start() as sandbox`` or ``await Sandbox.start()``.
 
         Raises:
             SandboxError: something it needs is missing or did not come up; nothing is left behind.
@@ -217,13 +217,13 @@ class Sandbox:
             SandboxError: as for :meth:`start`.
         """
         try:
-            self._start()
+            self._start_parts()
         except BaseException:
             with contextlib.suppress(SandboxError):
                 self.stop_now()
             raise
 
-    def _start(self) -> None:
+    def _start_parts(self) -> None:
         options = self.options
         guardian.clear_abandoned(Path(tempfile.gettempdir()))
         program = find_program(options.flavor)
@@ -231,7 +231,7 @@ class Sandbox:
         self._paths = paths = SandboxPaths(_make_root(options.root))
         self._lock = _take_lock(paths.root)
         self._network = network = _make_network(options, paths.root)
-        self._start_guardian()
+        self._start_guardian(self._lock, network)
         self._write_common_files()
         self.nodes = tuple(
             self._make_node(number, host, program, network)
@@ -270,15 +270,13 @@ class Sandbox:
                 )
             list(pool.map(lambda node: node.ssh.wait_ready(), self.nodes))
 
-    def _start_guardian(self) -> None:
+    def _start_guardian(self, lock: int, network: Network) -> None:
         reading, writing = os.pipe()
-        assert self._lock is not None
-        assert self._network is not None
         script = Path(guardian.__file__)
         try:
             self._guardian = subprocess.Popen(
                 [sys.executable, "-I", str(script), str(self.root), str(reading), str(os.getpid())],
-                pass_fds=(reading, self._lock, *self._network.descriptors),
+                pass_fds=(reading, lock, *network.descriptors),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -4,9 +4,11 @@ The tables are this project's own DDL of the part of Pandora's schema that matte
 HTML-entity-encoded, as Pandora does it. Both go into the template datadir; data with dates is the seed's
 (:mod:`pfms_ha_tui.sandbox.seed`).
 """
+# ruff: noqa: S608 (every value in these statements is a constant of this module)
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -21,6 +23,8 @@ STRING_MODULE_KIND = 9
 """Every agent's last module holds text, the one before increments; the rest are numbers."""
 INCREMENT_MODULE_KIND = 8
 
+_Row = Mapping[str, int | str]
+
 _GROUPS = (
     "All",
     "Servers",
@@ -33,6 +37,15 @@ _GROUPS = (
     "Web",
 )
 _AGENTS = ("db", "web", "mail", "dns", "proxy", "ldap", "backup", "router", "switch", "printer")
+_SETTINGS = {
+    "MR": "60",
+    "db_scheme_version": "7.0NG.778",
+    "db_scheme_build": "PD240101",
+    "timezone": "UTC",
+    "history_db_enabled": "0",
+    "days_purge": "60",
+    "event_purge": "60",
+}
 _ENTITIES = {
     ord(character): entity
     for character, entity in {
@@ -94,52 +107,68 @@ def module_name(kind: int) -> str:
 
 def inventory() -> list[str]:
     """Statements that fill the tables whose content never changes, with constants only."""
-
-    def rows(values: list[str]) -> str:
-        return ", ".join(f"({value})" for value in values)
-
-    groups = [f"{number}, '{entities(name)}'" for number, name in enumerate(_GROUPS, start=1)]
-    agents, modules, states = [], [], []
+    agents: list[_Row] = []
+    modules: list[_Row] = []
     for agent in range(1, AGENTS + 1):
-        name = entities(agent_name(agent))
         agents.append(
-            f"{agent}, '{name}', '{name}', '10.0.{agent % 4}.{agent}', {2 + agent % 8}, 300, {1 + agent % 9}, "
-            f"'pandora-server-{1 + agent % 2}', {MODULES_PER_AGENT}"
+            {
+                "id_agente": agent,
+                "nombre": agent_name(agent),
+                "alias": agent_name(agent),
+                "direccion": f"10.0.{agent % 4}.{agent}",
+                "id_grupo": 2 + agent % 8,
+                "id_os": 1 + agent % 9,
+                "server_name": f"pandora-server-{1 + agent % 2}",
+                "total_count": MODULES_PER_AGENT,
+            }
         )
         for kind, module in enumerate(_MODULES):
-            number = (agent - 1) * MODULES_PER_AGENT + kind + 1
-            modules.append(
-                f"{number}, {agent}, {module.type_id}, '{entities(module.name)}', '{entities(module.unit)}', "
-                "80, 90, 90, 100, '', ''"
-            )
-            states.append(f"{number}, {number}, {agent}, '0'")
-    for number, label, type_id in (
-        (SEQUENCE_MODULE, "Writer sequence", 1),
-        (SEQUENCE_TEXT_MODULE, "Writer sequence (text)", 3),
-    ):
-        modules.append(f"{number}, 1, {type_id}, '{entities(label)}', '', 0, 0, 0, 0, '', ''")
-        states.append(f"{number}, {number}, 1, '0'")
-    settings = {
-        "MR": "60",
-        "db_scheme_version": "7.0NG.778",
-        "db_scheme_build": "PD240101",
-        "timezone": "UTC",
-        "history_db_enabled": "0",
-        "big_operation_step_datos_purge": "100",
-        "days_purge": "60",
-        "event_purge": "60",
-    }
-    return [
-        f"INSERT INTO tgrupo (id_grupo, nombre) VALUES {rows(groups)};",
-        "INSERT INTO tagente (id_agente, nombre, alias, direccion, id_grupo, intervalo, id_os, server_name, total_count)"
-        f" VALUES {rows(agents)};",
-        "INSERT INTO tagente_modulo (id_agente_modulo, id_agente, id_tipo_modulo, nombre, unit, min_warning, max_warning,"
-        f" min_critical, max_critical, descripcion, custom_id) VALUES {rows(modules)};",
-        f"INSERT INTO tagente_estado (id_agente_estado, id_agente_modulo, id_agente, datos) VALUES {rows(states)};",
-        "INSERT INTO tconfig (token, value) VALUES "
-        + rows([f"'{token}', '{value}'" for token, value in settings.items()])
-        + ";",
+            modules.append(_module((agent - 1) * MODULES_PER_AGENT + kind + 1, agent, module))
+    modules.append(_module(SEQUENCE_MODULE, 1, _ModuleKind("Writer sequence", "", 1)))
+    modules.append(_module(SEQUENCE_TEXT_MODULE, 1, _ModuleKind("Writer sequence (text)", "", 3)))
+    states: list[_Row] = [
+        {
+            "id_agente_estado": module["id_agente_modulo"],
+            "id_agente_modulo": module["id_agente_modulo"],
+            "id_agente": module["id_agente"],
+            "datos": "0",
+        }
+        for module in modules
     ]
+    return [
+        _insert(
+            "tgrupo", [{"id_grupo": number, "nombre": name} for number, name in enumerate(_GROUPS, start=1)]
+        ),
+        _insert("tagente", agents),
+        _insert("tagente_modulo", modules),
+        _insert("tagente_estado", states),
+        _insert("tconfig", [{"token": token, "value": value} for token, value in _SETTINGS.items()]),
+    ]
+
+
+def _module(number: int, agent: int, kind: _ModuleKind) -> _Row:
+    return {
+        "id_agente_modulo": number,
+        "id_agente": agent,
+        "id_tipo_modulo": kind.type_id,
+        "nombre": kind.name,
+        "unit": kind.unit,
+        "min_warning": 80,
+        "max_warning": 90,
+        "min_critical": 90,
+        "max_critical": 100,
+        "descripcion": "",
+        "custom_id": "",
+    }
+
+
+def _insert(table: str, rows: Sequence[_Row]) -> str:
+    """One statement for all rows, text encoded as Pandora stores it, which leaves nothing to quote."""
+    values = (
+        ", ".join(str(value) if isinstance(value, int) else f"'{entities(value)}'" for value in row.values())
+        for row in rows
+    )
+    return f"INSERT INTO {table} ({', '.join(rows[0])}) VALUES ({'), ('.join(values)});"
 
 
 def script() -> list[str]:

@@ -91,6 +91,6 @@ def is_alive(pid: int) -> bool:
     if stat.rpartition(")")[2].split()[0] != "Z":
         return True
     try:
-        return len(os.listdir(f"/proc/{pid}/task")) > 1
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) > 1
     except OSError:
         return False

@@ -54,16 +54,21 @@ class _Server(asyncssh.SSHServer):
         self._connection = conn
 
     def begin_auth(self, username: str) -> bool:
-        assert self._connection is not None
-        if self._settings.banner:
-            self._connection.send_auth_banner(self._settings.banner)
-        if username in self._settings.users:
-            self._connection.set_authorized_keys(self._settings.authorized_keys)
+        if self._connection is not None:
+            if self._settings.banner:
+                self._connection.send_auth_banner(self._settings.banner)
+            if username in self._settings.users:
+                self._connection.set_authorized_keys(self._settings.authorized_keys)
         return True
 
-    def connection_requested(
-        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    def connection_requested(  # type: ignore[override]
+        self,
+        dest_host: str,
+        dest_port: int,
+        orig_host: str,  # noqa: ARG002
+        orig_port: int,  # noqa: ARG002
     ) -> Awaitable[SSHForwarder]:
+        # asyncssh's own forwarding hands out the same awaitable, though its annotation does not say so.
         return self._forward(dest_host, dest_port)
 
     async def _forward(self, host: str, port: int) -> SSHForwarder:

@@ -209,7 +209,7 @@ class Writer:
         connection, self._connection, self._host = self._connection, None, None
         if connection is not None:
             with suppress(pymysql.MySQLError, OSError):
-                connection._force_close()
+                connection.close()
 
     def _break_connection(self) -> None:
         connection = self._connection
@@ -239,10 +239,11 @@ class Writer:
         if sequence % _EVENT_EVERY == 0:
             return (
                 "tevento",
-                "INSERT INTO tevento (id_agente, id_grupo, timestamp, evento, utimestamp, event_type, id_agentmodule,"
-                " criticity, source, tags, id_extra, critical_instructions, warning_instructions, unknown_instructions,"
-                " custom_data, event_custom_id, data) VALUES (1, 2, %s, %s, %s, 'going_up_normal', %s, 2,"
-                " 'monitoring_server', '', %s, '', '', '', '', '', %s)",
+                "INSERT INTO tevento (id_agente, id_grupo, timestamp, evento, utimestamp, event_type,"
+                " id_agentmodule, criticity, source, tags, id_extra, critical_instructions,"
+                " warning_instructions, unknown_instructions, custom_data, event_custom_id, data)"
+                " VALUES (1, 2, %s, %s, %s, 'going_up_normal', %s, 2, 'monitoring_server', '', %s,"
+                " '', '', '', '', '', %s)",
                 (
                     datetime.fromtimestamp(now),
                     f"Module&#x20;&#039;Writer&#x20;sequence&#039;&#x20;is&#x20;&#40;{sequence}&#41;",
@@ -268,7 +269,8 @@ class Writer:
         """Once a second: both Pandora servers are alive, and one agent has reported."""
         moment = datetime.fromtimestamp(now)
         cursor.execute(
-            "UPDATE tserver SET keepalive = %s, server_keepalive_utimestamp = %s, status = 1 WHERE name IN (%s, %s)",
+            "UPDATE tserver SET keepalive = %s, server_keepalive_utimestamp = %s, status = 1"
+            " WHERE name IN (%s, %s)",
             (moment, now, *PANDORA_SERVERS),
         )
         agent = self._random.randrange(AGENTS) + 1

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -59,12 +59,14 @@ class SandboxWriter:
         settings_file = paths.pandora / "writer.json"
         write_private(settings_file, msgspec.json.encode(settings).decode())
         self._noted.touch()
-        with (paths.pandora / "writer.log").open("ab") as log:
+        commands, self._commands = _open_pipe()
+        self._answers, answers = _open_pipe()
+        with commands, answers, (paths.pandora / "writer.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "pfms_ha_tui.sandbox.writer", str(settings_file)],
                 env=shell.python_environment(paths.root),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=commands,
+                stdout=answers,
                 stderr=log,
                 start_new_session=True,
             )
@@ -158,19 +160,15 @@ class SandboxWriter:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._commands.close()
+        self._answers.close()
 
     def _ask(self, command: str) -> WriterStats:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
         with self._lock:
             try:
-                os.write(stdin.fileno(), json.dumps({"do": command}).encode() + b"\n")
-                readable, _, _ = select.select([stdout], [], [], _ANSWER_TIMEOUT)
-                answer = stdout.readline() if readable else b""
+                self._commands.write(json.dumps({"do": command}).encode() + b"\n")
+                readable, _, _ = select.select([self._answers], [], [], _ANSWER_TIMEOUT)
+                answer = self._answers.readline() if readable else b""
             except (OSError, ValueError) as error:
                 raise SandboxError(f"the writer cannot be reached: {error}") from error
             if not answer:
@@ -181,3 +179,8 @@ class SandboxWriter:
     def _log_tail(self) -> str:
         log: Path = self._paths.pandora / "writer.log"
         return log.read_text(errors="replace")[-400:].strip() if log.exists() else ""
+
+
+def _open_pipe() -> tuple[BinaryIO, BinaryIO]:
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb", buffering=0)
