@@ -1,0 +1,1 @@
+"""One node, over the wire: SQL connection, dialects, probe and prober, SSH, service control."""
