@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pfms_ha_tui.errors import ConfigError
 from pfms_ha_tui.masking import mask
@@ -62,12 +61,14 @@ class SettingsError(ConfigError):
         super().__init__(start + "; ".join(shown), faults=lines)
 
 
-def nearest(word: str, valid: Iterable[str]) -> str | None:
+def nearest(word: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The one of ``valid`` that ``word`` most likely stands for."""
+    from difflib import get_close_matches  # only a fault needs it
+
     by_plain: dict[str, str] = {}
     for candidate in valid:
         by_plain.setdefault(_plain(candidate), candidate)
-    found = get_close_matches(_plain(word)[:80], by_plain, n=1, cutoff=0.6)
+    found = get_close_matches(_plain(word)[:80], by_plain, n=1, cutoff=cutoff)
     return by_plain[found[0]] if found else None
 
 

@@ -1,11 +1,13 @@
-"""What a value of the settings may be: one reader for each kind, with words for what it expects."""
+"""What a value of the settings may be: one reader for each kind, with words for what it expects.
+
+Plain classes: making a dataclass costs most of a millisecond, and the console waits for this module.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,28 +16,19 @@ from pfms_ha_tui.config.faults import clean
 LABEL = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,15})?")
-_PART = re.compile(r"\s*(\d{1,12}(?:\.\d{1,9})?)\s*([A-Za-zµ]*)\s*")
-_SECONDS = {
-    "ms": 0.001,
-    "s": 1.0,
-    "sec": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-    "w": 604800.0,
-}
+_PART = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII)
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {
-    "": 1,
-    "b": 1,
-    **dict.fromkeys(("k", "kb"), 10**3),
-    **dict.fromkeys(("m", "mb"), 10**6),
-    **dict.fromkeys(("g", "gb"), 10**9),
-    **dict.fromkeys(("t", "tb"), 10**12),
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "tib": 2**40,
+    "": 1.0,
+    "b": 1.0,
+    **dict.fromkeys(("k", "kb"), 1e3),
+    **dict.fromkeys(("m", "mb"), 1e6),
+    **dict.fromkeys(("g", "gb"), 1e9),
+    **dict.fromkeys(("t", "tb"), 1e12),
+    "kib": 2.0**10,
+    "mib": 2.0**20,
+    "gib": 2.0**30,
+    "tib": 2.0**40,
 }
 
 
@@ -46,7 +39,10 @@ class WrongValueError(ValueError):
 class Kind(ABC):
     """Reads one value. ``expects`` completes the sentence "expects …"."""
 
-    expects: str
+    __slots__ = ("expects",)
+
+    def __init__(self, expects: str):
+        self.expects = expects
 
     @abstractmethod
     def read(self, raw: object) -> object:
@@ -65,11 +61,13 @@ class Kind(ABC):
         return WrongValueError(f"expects {self.expects}")
 
 
-@dataclass(frozen=True, slots=True)
 class Flag(Kind):
-    """True or false."""
+    """True or false; 0 or 1 in Pandora's file."""
 
-    expects: str = "true or false"
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("true or false")
 
     def read(self, raw: object) -> bool:
         if not isinstance(raw, bool):
@@ -80,21 +78,19 @@ class Flag(Kind):
         word = text.strip().lower()
         if word in ("1", "yes", "true", "on"):
             return True
-        if word in ("0", "no", "false", "off", ""):
+        if word in ("0", "no", "false", "off"):
             return False
         raise WrongValueError("expects 0 or 1")
 
 
-@dataclass(frozen=True, slots=True)
 class Whole(Kind):
     """A whole number of a range, both ends included."""
 
-    low: int
-    high: int
-    expects: str = ""
+    __slots__ = ("high", "low")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "expects", f"a whole number from {self.low} to {self.high}")
+    def __init__(self, low: int, high: int):
+        super().__init__(f"a whole number from {low} to {high}")
+        self.low, self.high = low, high
 
     def read(self, raw: object) -> int:
         if isinstance(raw, bool) or not isinstance(raw, int) or not self.low <= raw <= self.high:
@@ -107,21 +103,19 @@ class Whole(Kind):
         return self.read(int(text))
 
 
-@dataclass(frozen=True, slots=True)
 class Duration(Kind):
     """Seconds as a number, or text with units: ``30``, ``"30s"``, ``"1h 30m"``. Read as seconds."""
 
-    low: float
-    high: float
-    expects: str = ""
+    __slots__ = ("high", "low")
 
-    def __post_init__(self) -> None:
-        words = f'seconds, or text such as "30s", "5m", "2h", "1d"; {spell(self.low)} to {spell(self.high)}'
-        object.__setattr__(self, "expects", words)
+    def __init__(self, low: float, high: float):
+        bounds = f"{spell(low)} to {spell(high)}"
+        super().__init__(f'seconds, or text such as "30s", "5m", "2h", "1d", from {bounds}')
+        self.low, self.high = low, high
 
     def read(self, raw: object) -> float:
         if isinstance(raw, str):
-            seconds = _sum(raw, _SECONDS, bare=1.0)
+            seconds: float | None = _sum(raw, _SECONDS)
         elif isinstance(raw, bool) or not isinstance(raw, int | float):
             raise self.wrong()
         else:
@@ -132,22 +126,18 @@ class Duration(Kind):
         return float(seconds)
 
 
-@dataclass(frozen=True, slots=True)
 class Size(Kind):
     """Bytes as a number, or text with units: ``"10 MB"``, ``"1.5 GiB"``; ``/s`` may follow."""
 
-    low: int
-    high: int
-    expects: str = ""
+    __slots__ = ("high", "low")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "expects", f'bytes, or text such as "10 MB"; {self.low} to {self.high} bytes'
-        )
+    def __init__(self, low: int, high: int):
+        super().__init__(f'bytes, or text such as "10 MB" or "1 GiB", from {low} to {high}')
+        self.low, self.high = low, high
 
     def read(self, raw: object) -> int:
         if isinstance(raw, str):
-            count = _sum(raw.strip().removesuffix("/s"), _BYTES, bare=1)
+            count: float | None = _sum(raw.strip().removesuffix("/s"), _BYTES)
         elif isinstance(raw, bool) or not isinstance(raw, int):
             raise self.wrong()
         else:
@@ -157,13 +147,14 @@ class Size(Kind):
         return int(count)
 
 
-@dataclass(frozen=True, slots=True)
 class Text(Kind):
     """One line of text. An empty one means "not set" where ``empty`` allows it."""
 
-    expects: str = "a text"
-    empty: bool = False
-    longest: int = 1000
+    __slots__ = ("empty",)
+
+    def __init__(self, expects: str = "a text", *, empty: bool = False):
+        super().__init__(expects)
+        self.empty = empty
 
     def read(self, raw: object) -> str | None:
         if not isinstance(raw, str):
@@ -172,18 +163,18 @@ class Text(Kind):
             if self.empty:
                 return None
             raise WrongValueError("is empty")
-        if len(raw) > self.longest:
-            raise WrongValueError(f"is longer than {self.longest} characters")
-        if any(_is_control(sign) for sign in raw):
-            raise WrongValueError("holds a control character")
+        if len(raw) > 4000 or any(_is_control(sign) for sign in raw):
+            raise WrongValueError("is longer than 4000 characters, or holds a control character")
         return raw
 
 
-@dataclass(frozen=True, slots=True)
 class SecretText(Kind):
-    """A password, any character but NUL; the reader wraps it."""
+    """A password, of any characters but NUL; the reader wraps it."""
 
-    expects: str = "a text"
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("a text")
 
     def read(self, raw: object) -> str:
         if not isinstance(raw, str):
@@ -193,12 +184,14 @@ class SecretText(Kind):
         return raw
 
 
-@dataclass(frozen=True, slots=True)
 class Pattern(Kind):
     """Text of a fixed shape."""
 
-    pattern: re.Pattern[str]
-    expects: str
+    __slots__ = ("pattern",)
+
+    def __init__(self, pattern: str | re.Pattern[str], expects: str):
+        super().__init__(expects)
+        self.pattern = re.compile(pattern)
 
     def read(self, raw: object) -> str:
         if not isinstance(raw, str) or not self.pattern.fullmatch(raw):
@@ -206,45 +199,49 @@ class Pattern(Kind):
         return raw
 
 
-@dataclass(frozen=True, slots=True)
 class Host(Kind):
     """A host name or an IP address, without a port."""
 
-    expects: str = "a host name or an IP address"
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("a host name or an IP address")
 
     def read(self, raw: object) -> str:
         if not isinstance(raw, str):
             raise self.wrong()
-        bare = raw.strip().removeprefix("[").removesuffix("]")
+        bare = raw.strip()
+        if bare.startswith("[") and bare.endswith("]"):
+            bare = bare[1:-1]
         if not _HOST.fullmatch(bare) and not (bare.count(":") > 1 and _IPV6.fullmatch(bare)):
             raise self.wrong()
         return bare
 
 
-@dataclass(frozen=True, slots=True)
 class OneOf(Kind):
     """One word of an enumeration."""
 
-    words: type[StrEnum]
-    expects: str = ""
+    __slots__ = ("words",)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "expects", "one of " + ", ".join(f'"{word}"' for word in self.words))
+    def __init__(self, words: type[StrEnum]):
+        super().__init__("one of " + ", ".join(f'"{word}"' for word in words))
+        self.words = words
 
     def read(self, raw: object) -> StrEnum:
-        if isinstance(raw, str):
-            for word in self.words:
-                if raw == word.value:
-                    return word
+        for word in self.words:
+            if raw == word.value:
+                return word
         raise self.wrong()
 
 
-@dataclass(frozen=True, slots=True)
 class File(Kind):
     """A path; ``~`` is this account's home, and a relative one starts at the config file's folder."""
 
-    empty: bool = False
-    expects: str = "a path"
+    __slots__ = ("empty",)
+
+    def __init__(self, *, empty: bool = False):
+        super().__init__('a path, or "" for none' if empty else "a path")
+        self.empty = empty
 
     def read(self, raw: object) -> Path | None:
         if not isinstance(raw, str):
@@ -256,18 +253,19 @@ class File(Kind):
         if len(raw) > 4000 or any(_is_control(sign) for sign in raw):
             raise WrongValueError("is not a usable path")
         try:
-            raw.encode()
             return Path(raw).expanduser()
-        except (RuntimeError, UnicodeError, ValueError):
-            raise WrongValueError("is not a usable path") from None
+        except RuntimeError:
+            raise WrongValueError("names the home of an account that is not known here") from None
 
 
-@dataclass(frozen=True, slots=True)
 class Words(Kind):
-    """A list of short texts."""
+    """A list of texts, each of one kind."""
 
-    of: Kind
-    expects: str = "a list of texts"
+    __slots__ = ("of",)
+
+    def __init__(self, of: Kind, expects: str):
+        super().__init__(expects)
+        self.of = of
 
     def read(self, raw: object) -> tuple[object, ...]:
         if not isinstance(raw, list):
@@ -275,21 +273,22 @@ class Words(Kind):
         return tuple(self.of.read(word) for word in raw)
 
 
-@dataclass(frozen=True, slots=True)
 class Maybe(Kind):
     """Another kind, or the empty text for "not set"."""
 
-    of: Kind
+    __slots__ = ("of",)
 
-    @property
-    def expects(self) -> str:  # type: ignore[override]
-        return f'{self.of.expects}, or "" for none'
+    def __init__(self, of: Kind):
+        super().__init__(f'{of.expects}, or "" for none')
+        self.of = of
 
     def read(self, raw: object) -> object:
-        return None if raw == "" else self.of.read(raw)
-
-    def parse(self, text: str) -> object:
-        return None if not text.strip() else self.of.parse(text)
+        if raw == "":
+            return None
+        try:
+            return self.of.read(raw)
+        except WrongValueError:
+            raise self.wrong() from None
 
 
 def spell(seconds: float) -> str:
@@ -303,33 +302,32 @@ def spell(seconds: float) -> str:
 
 def shown(raw: object) -> str:
     """A value of a file as a fault shows it."""
-    if isinstance(raw, str):
-        return clean(f'"{raw}"', longest=60)
     if isinstance(raw, bool):
         return "true" if raw else "false"
     if isinstance(raw, dict):
         return "a table"
     if isinstance(raw, list):
         return "a list"
+    # Python refuses to write out a whole number of more than 4300 digits.
     if isinstance(raw, int) and abs(raw) > 10**30:
         return "a huge number"
-    return clean(str(raw), longest=60)
+    return clean(f'"{raw}"' if isinstance(raw, str) else str(raw), longest=60)
+
+
+def _sum(text: str, units: dict[str, float]) -> float | None:
+    """The sum of numbers with units; one number alone needs none. ``None`` = not understood."""
+    total, at = 0.0, 0
+    while at < len(text):
+        part = _PART.match(text, at)
+        if part is None or (word := part[2].lower()) not in units:
+            return None
+        alone = at == 0 and part.end() == len(text)
+        if not word and not alone:
+            return None
+        total += float(part[1]) * units[word]
+        at = part.end()
+    return total if at else None
 
 
 def _is_control(sign: str) -> bool:
     return ord(sign) < 32 or 127 <= ord(sign) < 160 or 0xD800 <= ord(sign) < 0xE000
-
-
-def _sum(text: str, units: dict[str, float] | dict[str, int], *, bare: float) -> float | None:
-    total, at = 0.0, 0
-    while at < len(text):
-        part = _PART.match(text, at)
-        if part is None or part.end() == at or part.end() > 200:
-            return None
-        word = part[2].lower()
-        unit = bare if not word else units.get(word)
-        if unit is None or (not word and (at > 0 or part.end() < len(text))):
-            return None
-        total += float(part[1]) * unit
-        at = part.end()
-    return total if at else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 from pfms_ha_tui.config import files
@@ -212,8 +211,8 @@ class _Loader:
         for name in self._reading.environ:
             if not name.startswith("PFMS_HA_TUI_") or name in ENVIRONMENT:
                 continue
-            if meant := get_close_matches(name[:80], ENVIRONMENT, n=1, cutoff=0.9):
-                self._reading.warn(f"environment variable {name} is not read (did you mean {meant[0]}?)")
+            if meant := nearest(name, ENVIRONMENT, cutoff=0.9):
+                self._reading.warn(f"environment variable {name} is not read (did you mean {meant}?)")
 
 
 def _path(value: Value | None) -> Path | None:

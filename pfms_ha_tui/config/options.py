@@ -7,7 +7,6 @@ the dataclasses in :mod:`pfms_ha_tui.config.settings`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,10 +31,10 @@ from pfms_ha_tui.config.settings import CloneMethod, Compression, HookEvent, Hos
 
 _PORT = Whole(1, 65535)
 _DAY = 86400.0
-_IDENTIFIER = Pattern(re.compile(r"[A-Za-z0-9_$]{1,64}"), "a plain name of a table or column")
-_GROUP = Pattern(re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?"), "the name of a Unix group")
+_IDENTIFIER = Pattern(r"[A-Za-z0-9_$]{1,64}", "a plain name of a table or column")
+_GROUP = Pattern(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?", "the name of a Unix group")
 _LABEL = Pattern(LABEL, "1 to 32 letters, digits, dots, underscores or hyphens")
-_VARIABLE = Pattern(re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}"), "the name of an environment variable")
+_VARIABLE = Pattern(r"[A-Za-z_][A-Za-z0-9_]{0,63}", "the name of an environment variable")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +53,8 @@ def socket_path(state: Path) -> Path:
     plain = state / SOCKET_NAME
     if len(os.fsencode(plain)) <= LONGEST_SOCKET:
         return plain
+    import hashlib  # seldom needed, and 3 ms to load
+
     user = os.geteuid()
     folder = Path("/run/pfms-ha-tui") if user == 0 else Path(f"/tmp/pfms-ha-tui-{user}")  # noqa: S108 - checked by the worker
     return folder / f"{hashlib.sha256(os.fsencode(state)).hexdigest()[:16]}.sock"
