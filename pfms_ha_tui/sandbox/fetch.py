@@ -27,7 +27,7 @@ PACKAGES = ("mysql-server-core", "mysql-client-core")
 SUITE = "sid"
 _KEYRINGS = tuple(Path(f"/usr/share/keyrings/debian-archive-keyring.{kind}") for kind in ("gpg", "pgp"))
 _NOT_NEEDED = re.compile(r"^(perl|libperl|perl-base|perl-modules|libdbi-perl|debconf|libgdbm)")
-_HINT = "or install MySQL 8 or later from your distribution: mysql-server-core-8.0 on Ubuntu, mysql-server on RHEL"
+_HINT = "or install MySQL 8 or later: mysql-server-core-8.0 on Ubuntu, mysql-server on RHEL"
 _FETCH_TIMEOUT = 600.0
 
 
