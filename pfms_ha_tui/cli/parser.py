@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import re
 import sys
@@ -22,12 +23,19 @@ exit status:
 """
 
 
+_INVALID_CHOICE = re.compile(r"invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with a usage status that cannot be taken for a monitoring result."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and which command helps."""
-        self.print_usage(sys.stderr)
+        """Say what is wrong, what may have been meant, and which command helps."""
+        wrong = _INVALID_CHOICE.search(message)
+        if wrong is not None:
+            known = re.findall(r"[\w-]+", wrong["known"])
+            near = difflib.get_close_matches(wrong["word"], known, n=1)
+            message = f"unknown: {wrong['word']!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         self.exit(Exit.USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
 
 
