@@ -282,7 +282,7 @@ class Execution:
             await self._set(place, StepState.DONE, text=text)
 
     async def _attempt(self, step: Step, act: Callable[[StepRun], Awaitable[T]]) -> T:
-        """A fault of this program in a step is a failure of that step, with everything that follows from one."""
+        """Run a part of a step; a fault of this program there is a failure of that step."""
         try:
             return await act(self)
         except PfmsError:
