@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pymysql.connections import Connection
-from pymysql.constants import CLIENT
+from pymysql.connections import Connection, MySQLResult
+from pymysql.constants import CLIENT, COMMAND
 from pymysql.cursors import DictCursor
 
 from pfms_ha_tui.config.settings import Account, ClusterSettings, NodeSettings, Timeouts, Tls, TlsMode
@@ -37,7 +37,10 @@ class _Wire(_Connection):
     _closed: bool
     _read_timeout: float | None
     _write_timeout: float | None
+    _result: MySQLResult | None
     _force_close: Callable[[], None]
+    _execute_command: Callable[[int, str], None]
+    _read_query_result: Callable[[], int]
     server_version: str
     server_thread_id: tuple[int]
 
@@ -57,6 +60,19 @@ class _Wire(_Connection):
     def socket(self) -> socket.socket | None:
         """The socket, plain or TLS; ``None`` when closed."""
         return self._sock
+
+    def send(self, sql: str) -> None:
+        """Send a request without waiting for its answer."""
+        self._execute_command(COMMAND.COM_QUERY, sql)
+
+    def receive(self) -> tuple[list[Row], bool]:
+        """One result of what was sent, and whether another one follows."""
+        self._read_query_result()
+        result = self._result
+        if result is None or result.description is None or result.rows is None:
+            return [], bool(result and result.has_next)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.rows], bool(result.has_next)
 
     def limit(self, read: float, write: float) -> None:
         """Time-outs of each single read and write from now on, seconds."""
@@ -161,7 +177,7 @@ class SqlSession:
             self._set_limits(self._limit)
         except Exception as error:
             failure = self._error(error)
-            self._abandon()
+            self.abandon()
             raise failure from None
         self._dialed = None
 
@@ -179,11 +195,6 @@ class SqlSession:
     def closed(self) -> bool:
         """Whether there is no connection (any more)."""
         return self._wire.socket is None
-
-    @property
-    def wire(self) -> _Wire:
-        """The driver's connection, for the probe's own reader."""
-        return self._wire
 
     def fileno(self) -> int:
         """For poll: readable between statements means that the server ends the session.
@@ -219,6 +230,30 @@ class SqlSession:
         """:meth:`execute` for a statement of the dialect."""
         return self.execute(statement.sql, statement.params, timeout)
 
+    def send(self, sql: str) -> None:
+        """Send a request (of several statements, if the session was opened for that) and return at once.
+
+        Raises:
+            SqlError: the connection is lost.
+        """
+        try:
+            self._wire.limit(self.timeouts.read, self.timeouts.read)
+            self._wire.send(sql)
+        except Exception as error:
+            raise self.fail(error) from None
+
+    def receive(self) -> tuple[list[Row], bool]:
+        """The next result of :meth:`send`, and whether another one follows.
+
+        Raises:
+            SqlError: the server said no to this statement and runs none of those after it, or the
+                connection is lost.
+        """
+        try:
+            return self._wire.receive()
+        except Exception as error:
+            raise self.fail(error) from None
+
     def executemany(self, sql: str, rows: Sequence[Sequence[object]], timeout: float | None = None) -> int:
         """One statement for many parameter rows, joined into multi-row INSERTs; returns rows changed."""
         with self._statement(timeout) as cursor:
@@ -252,13 +287,13 @@ class SqlSession:
         """Say goodbye and close; never fails, never waits for the server."""
         sock = self._wire.socket
         if sock is None:
-            self._abandon()
+            self.abandon()
             return
         # A goodbye that does not fit into the kernel's buffer is not worth waiting for.
         self._wire.limit(0.1, 0.1)
         with contextlib.suppress(Exception):
             self._wire.close()
-        self._abandon()
+        self.abandon()
 
     def __enter__(self) -> Self:
         return self
@@ -272,7 +307,7 @@ class SqlSession:
         """The classified error; the session is closed unless the server itself said no and goes on."""
         failure = self._error(error)
         if failure.ends_session:
-            self._abandon()
+            self.abandon()
         return failure
 
     @contextlib.contextmanager
@@ -304,12 +339,17 @@ class SqlSession:
     def _error(self, error: BaseException) -> SqlError:
         if isinstance(error, SqlError):
             return error
-        sock = self._wire.socket if hasattr(self, "_wire") else None
-        acks = sock is None or wire.host_acknowledges(sock)
+        acks = not hasattr(self, "_wire") or self.host_acknowledges()
         where = f"{self.node.host}:{self.node.port}"
         return SqlError(classify(error, where=where, host_acks=acks), node=self.node.label)
 
-    def _abandon(self) -> None:
+    def host_acknowledges(self) -> bool:
+        """Whether the host's kernel has acknowledged all we sent (true where that cannot be told)."""
+        sock = self._wire.socket
+        return sock is None or wire.host_acknowledges(sock)
+
+    def abandon(self) -> None:
+        """Close without a goodbye."""
         with contextlib.suppress(Exception):
             self._wire._force_close()
         if self._dialed is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -34,25 +35,30 @@ class Waker:
 
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._closed = False
 
     def fileno(self) -> int:
         """For poll."""
         return self._fd
 
     def wake(self) -> None:
-        """End the present wait, or the next one."""
-        os.eventfd_write(self._fd, 1)
+        """End the present wait, or the next one; without effect once closed."""
+        with self._lock:
+            if not self._closed:
+                os.eventfd_write(self._fd, 1)
 
     def clear(self) -> None:
         """Forget earlier calls of :meth:`wake`."""
-        try:
+        with self._lock, contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._fd)
-        except BlockingIOError:
-            return
 
     def close(self) -> None:
         """Free the file descriptor."""
-        os.close(self._fd)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._fd)
 
 
 def wait(timeout: float | None, *, read: Sequence[int] = (), write: Sequence[int] = ()) -> set[int]:
