@@ -20,6 +20,7 @@ from pfms_ha_tui.cluster.observation import (
     Says,
     ServerFacts,
     ShellObservation,
+    SshState,
     Witness,
 )
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot, Sync
@@ -95,7 +96,7 @@ def _observed(
         old = NodeState(label=spec.label, host=spec.host, port=spec.port, order=spec.order, role=Role.UNKNOWN)
     state = replace(old, order=spec.order, disabled=spec.disabled)
     if shell is not None and (old.shell is None or shell.mono >= old.shell.mono):
-        state = replace(state, shell=shell)
+        state = replace(state, shell=_with_right_to_fence(shell, old.shell))
     if seen is None or (old.observation is not None and seen.mono <= old.observation.mono):
         return state
     same = old.observation is not None and old.observation.reach is seen.reach
@@ -107,17 +108,27 @@ def _observed(
     )
     if not seen.reach.answers:
         since = old.fault_since if old.fault_since is not None else seen.mono
-        return replace(state, fault_since=since, write_rate=None)
+        return replace(state, fault_since=since, standing_since=None, write_rate=None)
     state = replace(state, answered_at=seen.mono, fault_since=None)
     if seen.facts is None:
         return replace(state, write_rate=None)
+    role = _role(seen.facts)
+    same = old.role is role and old.facts is not None and old.facts.read_only is seen.facts.read_only
     return replace(
         state,
         last_good=seen,
-        role=_role(seen.facts),
+        role=role,
+        standing_since=old.standing_since if same and old.standing_since is not None else seen.mono,
         write_rate=_write_rate(old.last_good, seen),
         restarted_readonly=_restarted_readonly(old, seen.facts, seen.mono),
     )
+
+
+def _with_right_to_fence(shell: ShellObservation, old: ShellObservation | None) -> ShellObservation:
+    """A quick look need not check again what the account may do: while SSH works the last answer holds."""
+    if old is None or shell.can_fence is not None or not (shell.state is old.state is SshState.UP):
+        return shell
+    return replace(shell, can_fence=old.can_fence)
 
 
 def _role(facts: ServerFacts) -> Role:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pfms_ha_tui.cluster import words
+
 
 class Severity(StrEnum):
     """How bad, worst last."""
@@ -54,6 +56,13 @@ class Finding:
     node: str | None
     text: str
     hint: str | None = None
+
+
+def finding(
+    kind: DiagnosisKind, severity: Severity, node: str | None, text: str, hint: str | None = None
+) -> Finding:
+    """A finding with its text closed as a sentence."""
+    return Finding(kind=kind, severity=severity, node=node, text=words.sentence(text), hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

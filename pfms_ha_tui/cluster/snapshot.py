@@ -77,6 +77,9 @@ class NodeState:
     """For a slave: whether it was receiving from the master when the master's fault began."""
     answered_at: float | None = None
     """Monotonic time of the newest probe that the server process answered, be it with an error."""
+    standing_since: float | None = None
+    """Monotonic time since when it answers with this role and this writability; ``None`` while it does
+    not answer."""
     fault_since: float | None = None
     """Monotonic time of the first probe without an answer since then; ``None`` while it answers."""
     seen_at: float | None = None
