@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from pymysql.constants.CR import CR_CONNECTION_ERROR
 from pymysql.cursors import DictCursor
 
 from pfms_ha_tui.errors import SandboxError
@@ -36,8 +38,7 @@ class SqlClient:
 
     def connect(self, *, database: str | None, timeout: float) -> pymysql.connections.Connection[DictCursor]:
         """An autocommit connection; the caller closes it."""
-        return pymysql.connect(
-            unix_socket=str(self.socket),
+        connection = pymysql.connections.Connection(
             user=self.account.user,
             password=self.account.password,
             database=database,
@@ -48,7 +49,25 @@ class SqlClient:
             write_timeout=timeout,
             cursorclass=DictCursor,
             ssl_disabled=True,
+            defer_connect=True,
         )
+        # PyMySQL forgets to close a Unix socket that it could not connect, so it is given one that is. It cannot
+        # know then that the server takes this transport for a safe one, and wants the password as it is.
+        connection._secure = True  # type: ignore[attr-defined]
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            link.settimeout(timeout)
+            link.connect(str(self.socket))
+            connection.connect(link)
+        except OSError as error:
+            link.close()
+            raise pymysql.err.OperationalError(
+                CR_CONNECTION_ERROR, f"{self.socket}: {error.strerror}"
+            ) from error
+        except BaseException:
+            link.close()
+            raise
+        return connection
 
     def query(
         self,
