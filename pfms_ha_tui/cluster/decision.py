@@ -223,9 +223,10 @@ def _merge(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | N
     sides = rivals(snapshot, policy, facts)
     if not sides:
         return None
+    names = words.labels([node.label for node in sides])
     winner, why = _winner(sides, facts)
     if winner is None:
-        reason = f"{words.labels([node.label for node in sides])} are both writable"
+        reason = f"{names} are both writable"
         return _Wish(action=Action.MERGE_AND_CLONE, target=None, master=None, reason=reason, obstacles=(why,))
     losers = [node for node in sides if node.label != winner.label]
     obstacles: list[str] = []
@@ -244,7 +245,7 @@ def _merge(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | N
         action=Action.MERGE_AND_CLONE,
         target=losers[0].label,
         master=winner.label,
-        reason=f"{words.labels([node.label for node in sides])} are both writable; {winner.label} stays master ({why})",
+        reason=f"{names} are both writable; {winner.label} stays master ({why})",
         obstacles=tuple(obstacles),
     )
 
@@ -313,23 +314,15 @@ def _rejoin(
     for node in returned_masters(snapshot, policy):
         if node.label in facts.diverged or node.label in facts.failed_resync:
             continue
-        obstacles: list[str] = []
-        for why in (
+        reasons = (
             why_not_roles(facts),
             why_not_rejoin(node.label, history, diagnosis, policy, facts),
-        ):
-            if why is not None:
-                obstacles.append(why)
+        )
+        obstacles = [reason for reason in reasons if reason is not None]
         if facts.master != master.label and not obstacles:
             obstacles.append(f"{master.label} is not the known master")
-        if (
-            node.pandora_seen is None
-            or node.pandora_seen.pandora is None
-            or (node.pandora_seen.pandora.schema_release is None)
-        ):
-            obstacles.append(
-                f"{node.label} holds no Pandora database that could be told from an empty server"
-            )
+        if not _has_schema(node):
+            obstacles.append(f"{node.label} holds no Pandora database: it may be an empty server")
         return _Wish(
             action=Action.REJOIN,
             target=node.label,
@@ -338,3 +331,8 @@ def _rejoin(
             obstacles=tuple(obstacles),
         )
     return None
+
+
+def _has_schema(node: NodeState) -> bool:
+    seen = node.pandora_seen
+    return seen is not None and seen.pandora is not None and seen.pandora.schema_release is not None
