@@ -6,7 +6,6 @@ import argparse
 import difflib
 import importlib
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeAlias
