@@ -6,5 +6,14 @@ from pfms_ha_tui.config.check_text import render_check
 from pfms_ha_tui.config.faults import Fault, SettingsError
 from pfms_ha_tui.config.loading import load
 from pfms_ha_tui.config.places import find_config
+from pfms_ha_tui.config.processes import ConsoleAccess, console_access
 
-__all__ = ["Fault", "SettingsError", "find_config", "load", "render_check"]
+__all__ = [
+    "ConsoleAccess",
+    "Fault",
+    "SettingsError",
+    "console_access",
+    "find_config",
+    "load",
+    "render_check",
+]

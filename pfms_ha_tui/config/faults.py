@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pfms_ha_tui.errors import ConfigError
 from pfms_ha_tui.masking import mask
@@ -46,19 +47,26 @@ class Fault:
 
 
 class SettingsError(ConfigError):
-    """The settings are wrong: every fault found in one run, in the order of the file."""
+    """The settings are wrong: every fault found in one run.
 
-    def __init__(self, found: Iterable[Fault], *, warnings: Iterable[str] = (), files: Iterable[str] = ()):
+    ``reason`` is one line; ``str()`` gives one line for each fault below a first one that counts them.
+    """
+
+    def __init__(self, found: Iterable[Fault], *, warnings: Iterable[str] = (), files: Iterable[Path] = ()):
         self.found = tuple(found)
         self.warnings = tuple(warnings)
         self.files = tuple(files)
-        """The files that were read before giving up."""
+        """The files that could be read."""
         lines = tuple(str(fault) for fault in self.found)
         shown = list(lines[:_IN_ONE_SENTENCE])
         if len(lines) > len(shown):
             shown.append(f"and {len(lines) - len(shown)} more")
-        start = f"{len(lines)} faults in the settings: " if len(lines) > 1 else ""
-        super().__init__(start + "; ".join(shown), faults=lines)
+        self._title = f"{len(lines)} faults in the settings" if len(lines) != 1 else ""
+        reason = "; ".join(shown)
+        super().__init__(f"{self._title}: {reason}" if self._title else reason, faults=lines)
+
+    def __str__(self) -> str:
+        return "\n  ".join((self._title, *self.faults)) if self._title else self.faults[0]
 
 
 def nearest(word: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:

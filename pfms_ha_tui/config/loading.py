@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pfms_ha_tui.config import files
-from pfms_ha_tui.config.checks import unknown_theme
 from pfms_ha_tui.config.clusters import Source, read_cluster
 from pfms_ha_tui.config.faults import Fault, SettingsError, nearest
+from pfms_ha_tui.config.files import exists
 from pfms_ha_tui.config.kinds import LABEL, File, WrongValueError, shown
-from pfms_ha_tui.config.options import CLUSTER, CONSOLE, WORKER
-from pfms_ha_tui.config.pandora_conf import USUAL_PATH, PandoraConf, parse
-from pfms_ha_tui.config.places import (
-    LOG_NAME,
-    LONGEST_SOCKET,
-    find_config,
-    socket_path,
-    state_dir,
-    usual_configs,
-)
-from pfms_ha_tui.config.reading import Document, Reading, Table, Value, Values, dotted, fields, make
-from pfms_ha_tui.config.settings import ClusterSettings, ConsoleSettings, Settings, WorkerSettings
+from pfms_ha_tui.config.options import CLUSTER
+from pfms_ha_tui.config.pandora_conf import USUAL_PATH, PandoraConf
+from pfms_ha_tui.config.places import find_config, usual_configs
+from pfms_ha_tui.config.processes import console_settings, worker_settings
+from pfms_ha_tui.config.reading import Document, Reading, Table, dotted, is_toml
+from pfms_ha_tui.config.settings import ClusterSettings, Settings
 
 ENVIRONMENT = (
     "PFMS_HA_TUI_CONFIG",
@@ -38,7 +30,6 @@ ENVIRONMENT = (
 """Variables that override the file. The mode and the passwords are those of every cluster."""
 
 _TOP = ("worker", "console", "clusters")
-_TOML_LINE = re.compile(rb"^\s*\[{1,2}\s*[\"'A-Za-z]", re.MULTILINE)
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -61,7 +52,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -
         raise SettingsError(
             sorted(reading.faults, key=lambda fault: (fault.file or "", fault.line or 0)),
             warnings=reading.warnings,
-            files=[str(file) for file in reading.files],
+            files=reading.files,
         )
     return settings
 
@@ -72,6 +63,7 @@ class _Loader:
         self._path = source
 
     def load(self) -> Settings | None:
+        """Everything, or ``None`` when the file cannot be read at all."""
         content = self._reading.read_file(self._path)
         if content is None:
             return None
@@ -90,7 +82,7 @@ class _Loader:
             self._reading.files.remove(self._path)
             conf = self._reading.pandora(self._path)
             clusters = self._pandora_alone(conf) if conf is not None else ()
-        worker, console = self._worker(document), self._console(document)
+        worker, console = worker_settings(self._reading, document), console_settings(self._reading, document)
         self._misspelt_variables()
         return Settings(
             clusters=clusters,
@@ -110,13 +102,12 @@ class _Loader:
                 meant = f"clusters.NAME.{key}" if in_cluster else nearest(key, _TOP)
                 reading.fault_at(document, (key,), "is not a known key", meant=meant)
         tables = reading.table(document, document.data, ("clusters",))
-        if not tables and "clusters" not in document.data:
+        if "clusters" not in document.data and exists(USUAL_PATH):
             conf = reading.pandora(USUAL_PATH)
             return self._pandora_alone(conf) if conf is not None else ()
-        if not tables:
-            reading.fault_at(
-                document, ("clusters",), "no cluster is described", hint="add a [clusters.NAME] table"
-            )
+        if not document.data.get("clusters"):
+            hint = f"add a [clusters.NAME] table; {USUAL_PATH} would do too, but does not exist"
+            reading.fault_at(document, ("clusters",), "no cluster is described", hint=hint)
         found = [self._cluster(document, tables, name) for name in tables]
         return tuple(cluster for cluster in found if cluster is not None)
 
@@ -158,54 +149,6 @@ class _Loader:
         cluster = read_cluster(self._reading, Source(name, None, {}, conf))
         return () if cluster is None else (cluster,)
 
-    def _worker(self, document: Document | None) -> WorkerSettings:
-        reading = self._reading
-        values: Values = {}
-        if document is not None:
-            table = reading.table(document, document.data, ("worker",))
-            values = reading.section(document, WORKER, table, ("worker",))
-        for key in ("state_dir", "socket", "log_file"):
-            option = WORKER.option(key)
-            if option and (found := reading.environment(f"PFMS_HA_TUI_{key.upper()}", option.kind)):
-                values[key] = found
-        reading.note_origins(WORKER, values, "worker")
-        state = _path(values.get("state_dir")) or state_dir(reading.environ)
-        socket = _path(values.get("socket"))
-        if socket is not None and len(os.fsencode(socket)) > LONGEST_SOCKET:
-            reason = f"is longer than the {LONGEST_SOCKET} bytes a Unix socket may have"
-            if document is not None and values["socket"].origin.startswith(document.path.name):
-                reading.fault_at(document, ("worker", "socket"), reason)
-            else:
-                reading.fault(reason, file="environment", key="PFMS_HA_TUI_SOCKET")
-        known: dict[str, object] = {
-            **fields(values),
-            "state_dir": state,
-            "socket": socket or socket_path(state),
-            "log_file": _path(values.get("log_file")) or state / LOG_NAME,
-        }
-        return make(WorkerSettings, known)
-
-    def _console(self, document: Document | None) -> ConsoleSettings:
-        reading = self._reading
-        values: Values = {}
-        keys: dict[str, str] = {}
-        if document is not None:
-            table = reading.table(document, document.data, ("console",))
-            values = reading.section(document, CONSOLE, table, ("console",))
-            keys = reading.mapping(document, table, ("console", "keys"), CONSOLE.maps["keys"])
-        option = CONSOLE.option("theme")
-        named = reading.environment("PFMS_HA_TUI_THEME", option.kind) if option else None
-        theme = named or values.get("theme")
-        if theme is not None and (unknown := unknown_theme(str(theme.value))) is not None:
-            if named is not None or document is None:
-                reading.fault(unknown[0], file="environment", key="PFMS_HA_TUI_THEME", meant=unknown[1])
-            else:
-                reading.fault_at(document, ("console", "theme"), unknown[0], meant=unknown[1])
-        if theme is not None:
-            values["theme"] = theme
-        reading.note_origins(CONSOLE, values, "console")
-        return make(ConsoleSettings, {**fields(values), "keys": keys})
-
     def _misspelt_variables(self) -> None:
         """Say so when a variable is named almost like one that counts."""
         for name in self._reading.environ:
@@ -213,14 +156,3 @@ class _Loader:
                 continue
             if meant := nearest(name, ENVIRONMENT, cutoff=0.9):
                 self._reading.warn(f"environment variable {name} is not read (did you mean {meant}?)")
-
-
-def _path(value: Value | None) -> Path | None:
-    return Path(str(value.value)) if value is not None else None
-
-
-def is_toml(content: files.Content) -> bool:
-    """Whether a file is a ``config.toml``, not a ``pandora_server.conf``: by its name, else by its look."""
-    if content.path.suffix in (".toml", ".conf"):
-        return content.path.suffix == ".toml"
-    return bool(_TOML_LINE.search(content.data)) or not parse(content.path, content.data).entries

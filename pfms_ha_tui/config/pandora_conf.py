@@ -42,6 +42,9 @@ _FALLBACKS: Mapping[str, str] = {
     "repl_dbpass": "dbpass",
     "ha_hosts": "ha_host",
 }
+KEYS = frozenset((*DEFAULTS, *_FALLBACKS, *_FALLBACKS.values(), "dbhost", "ha_hosts_file", "ha_mode"))
+"""The keys that are used here."""
+
 _LINE = re.compile(r"([A-Za-z]\S*)\s+(.*)", re.DOTALL)
 _INDENTED = re.compile(r"\s+([A-Za-z]\S*)\s")
 

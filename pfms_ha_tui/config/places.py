@@ -27,12 +27,13 @@ def usual_configs(environ: Mapping[str, str]) -> tuple[Path, ...]:
 def find_config(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The file the settings are read from: the named one, whether it exists or not, else the first that does.
 
-    Named by ``path`` (``--config``) or ``PFMS_HA_TUI_CONFIG``. ``None`` when there is none at all.
+    Named by ``path`` (``--config``) or ``PFMS_HA_TUI_CONFIG``; absolute, as the worker leaves the
+    current folder. ``None`` when there is none at all.
     """
     if path is not None:
-        return path
+        return _absolute(path)
     if named := environ.get("PFMS_HA_TUI_CONFIG"):
-        return Path(named)
+        return _absolute(Path(named))
     return next((usual for usual in usual_configs(environ) if exists(usual)), None)
 
 
@@ -58,6 +59,13 @@ def socket_path(state: Path) -> Path:
     user = os.geteuid()
     folder = Path("/run/pfms-ha-tui") if user == 0 else Path(f"/tmp/pfms-ha-tui-{user}")  # noqa: S108 - checked by the worker
     return folder / f"{hashlib.sha256(os.fsencode(state)).hexdigest()[:16]}.sock"
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except OSError:
+        return path  # the current folder is gone; reading the file will say so
 
 
 def _folder(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:

@@ -13,9 +13,10 @@ from pfms_ha_tui.config import files, toml_lines
 from pfms_ha_tui.config.faults import Fault, clean, nearest
 from pfms_ha_tui.config.kinds import Kind, WrongValueError, shown
 from pfms_ha_tui.config.options import Option, Section
-from pfms_ha_tui.config.pandora_conf import PandoraConf, parse
+from pfms_ha_tui.config.pandora_conf import KEYS, PandoraConf, parse
 from pfms_ha_tui.masking import Secret
 
+_TOML_LINE = re.compile(rb"^\s*\[{1,2}\s*[\"'A-Za-z]", re.MULTILINE)
 Made = TypeVar("Made")
 KeyPath = toml_lines.Path
 Table = Mapping[str, object]
@@ -141,6 +142,12 @@ class Reading:
             self.warn(f"{path} holds passwords and is readable by everybody (chmod o-r {path})")
         if content.others_write:
             self.warn(f"{path} can be changed by everybody, and its commands are run (chmod o-w {path})")
+        for name, line in conf.indented.items():
+            if name in KEYS:
+                self.warn(f"{path}:{line}: {name} begins with a blank, so Pandora ignores this line")
+        mode = conf.entries.get("ha_mode")
+        if mode is not None and mode.value.lower() == "pacemaker":
+            self.warn(f"{path}:{mode.line}: ha_mode is pacemaker, and two managers must not share the nodes")
         return conf
 
     def section(self, document: Document, section: Section, table: Table, path: KeyPath) -> Values:
@@ -293,6 +300,13 @@ def fields(values: Values, prefix: str = "") -> dict[str, object]:
         return {name: value.value for name, value in values.items() if "." not in name}
     start = f"{prefix}."
     return {name.removeprefix(start): value.value for name, value in values.items() if name.startswith(start)}
+
+
+def is_toml(content: files.Content) -> bool:
+    """Whether a file is a ``config.toml``, not a ``pandora_server.conf``: by its name, else by its look."""
+    if content.path.suffix in (".toml", ".conf"):
+        return content.path.suffix == ".toml"
+    return bool(_TOML_LINE.search(content.data)) or not parse(content.path, content.data).entries
 
 
 def make(form: Callable[..., Made], values: Mapping[str, object]) -> Made:
