@@ -13,10 +13,12 @@ _LARGEST = 1_000_000
 class UnreadableError(Exception):
     """A file that could not be read, why, and what to do about it."""
 
-    def __init__(self, reason: str, hint: str | None = None):
+    def __init__(self, reason: str, hint: str | None = None, *, forbidden: bool = False):
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.forbidden = forbidden
+        """It is there, but not for this account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,17 @@ def read(path: Path) -> Content:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise _unreadable(error) from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
-        try:
-            data = file.read(_LARGEST + 1)
-        except OSError as error:
-            raise _unreadable(error) from None
+        data = b""
+        while len(data) <= _LARGEST and (more := os.read(handle, _LARGEST + 1)):
+            data += more
+    except OSError as error:
+        raise _unreadable(error) from None
+    finally:
+        os.close(handle)
     if len(data) > _LARGEST:
         raise UnreadableError("is larger than 1 MB, which no settings are")
     return Content(path, data, bool(status.st_mode & stat.S_IROTH), bool(status.st_mode & stat.S_IWOTH))
@@ -84,7 +89,8 @@ def _unreadable(error: OSError | ValueError) -> UnreadableError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return UnreadableError("does not exist")
     if isinstance(error, PermissionError):
-        return UnreadableError("may not be read by this account", "run as root or as the worker's account")
+        hint = "run as root or as the worker's account"
+        return UnreadableError("may not be read by this account", hint, forbidden=True)
     if isinstance(error, OSError):
         return UnreadableError(f"cannot be read: {error.strerror or type(error).__name__}")
     return UnreadableError("is not a usable path")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pfms_ha_tui.config.checks import unknown_theme
 from pfms_ha_tui.config.faults import SettingsError
-from pfms_ha_tui.config.files import exists
+from pfms_ha_tui.config.files import UnreadableError, exists, read
 from pfms_ha_tui.config.options import CONSOLE, WORKER
 from pfms_ha_tui.config.places import (
     LOG_NAME,
@@ -96,13 +96,15 @@ def console_access(path: Path | None = None, *, environ: Mapping[str, str] = os.
     reading = Reading(environ)
     source = find_config(path, environ=environ)
     document: Document | None = None
-    if source is not None:
-        content = reading.read_file(source)
-        if content is None and (path is None or exists(source)):
-            reading.faults.clear()
-            source = None
-        elif content is not None and is_toml(content):
-            document = reading.document(content)
+    try:
+        content = read(source) if source is not None else None
+    except UnreadableError as error:
+        content = None
+        if not error.forbidden:
+            reading.fault(error.reason, file=source, hint=error.hint)
+        source = None
+    if content is not None and is_toml(content):
+        document = reading.document(content)
     worker, console = worker_settings(reading, document), console_settings(reading, document)
     if reading.faults:
         raise SettingsError(reading.faults, warnings=reading.warnings, files=reading.files)
