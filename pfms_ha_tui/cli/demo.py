@@ -18,6 +18,7 @@ from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
 from pfms_ha_tui.config import load
 from pfms_ha_tui.config.settings import Settings
+from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import PfmsError, SandboxError, WorkerError
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
 from pfms_ha_tui.worker.client import StateUpdate, WorkerClient
@@ -149,10 +150,8 @@ async def _healthy(settings: Settings, worker: Process) -> None:
                     if isinstance(update, StateUpdate) and _is_healthy(update.state):
                         return
     except TimeoutError as error:
-        raise WorkerError(
-            f"the worker did not find the cluster healthy within {HEALTHY_WITHIN:g} s",
-            hint=f"look into {settings.worker.log_file}",
-        ) from error
+        reason = f"the worker did not find the cluster healthy within {HEALTHY_WITHIN:g} s"
+        raise WorkerError(reason + _last_words(settings)) from error
 
 
 def _is_healthy(state: ClusterState) -> bool:
@@ -165,11 +164,18 @@ async def _connect(settings: Settings, worker: Process) -> WorkerClient:
             return await WorkerClient.connect(settings.worker.socket, client="demo")
         except WorkerError as error:
             if worker.returncode is not None:
-                raise WorkerError(
-                    f"the worker ended with status {worker.returncode}",
-                    hint=f"look into {settings.worker.log_file}",
-                ) from error
+                reason = f"the worker ended with status {worker.returncode}"
+                raise WorkerError(reason + _last_words(settings)) from error
             await asyncio.sleep(0.05)
+
+
+def _last_words(settings: Settings) -> str:
+    """The end of the worker's log, told at once: the log goes away with the cluster."""
+    try:
+        lines = settings.worker.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "; it wrote no log"
+    return "; its log ends with:\n" + "\n".join(f"  {clean(line)}" for line in lines[-5:])
 
 
 async def _end(process: Process) -> None:
