@@ -62,7 +62,7 @@ async def await_progress(
     clock: Clock,
     no_progress: float | None = None,
     progress_of: Callable[[T], object] | None = None,
-    interval: float = 0.05,
+    interval: float | Callable[[float], float] = 0.05,
     seen: Callable[[T], None] | None = None,
     node: str | None = None,
 ) -> T:
@@ -76,7 +76,7 @@ async def await_progress(
         clock: the clock.
         no_progress: seconds after which an unchanged ``progress_of(sample)`` is given up; ``None`` = never.
         progress_of: the part of a sample whose change is progress; by default the whole.
-        interval: seconds between two samples.
+        interval: seconds between two samples, or a function of the seconds waited so far.
         seen: told every sample.
         node: for the error.
 
@@ -101,4 +101,12 @@ async def await_progress(
             raise NoProgressError(f"no progress for {no_progress:g} s while waiting for {what}", node=node)
         if now - started >= deadline:
             raise DeadlineError(f"{what} did not come about within {deadline:g} s", node=node)
-        await clock.sleep(min(interval, max(0.0, started + deadline - now)))
+        pause = interval(now - started) if callable(interval) else interval
+        await clock.sleep(min(pause, max(0.0, started + deadline - now)))
+
+
+def soon_then_calmly(elapsed: float) -> float:
+    """Every 2 ms at first, where each millisecond counts; 20 ms after half a second, 200 ms after ten."""
+    if elapsed < 0.5:
+        return 0.002
+    return 0.02 if elapsed < 10 else 0.2
