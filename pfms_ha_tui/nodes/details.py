@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
@@ -64,7 +64,7 @@ class NodeDetails:
     variables: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, str] = field(default_factory=dict)
     sessions: tuple[ClientSession, ...] = ()
-    """The process list without this look's own session, longest first, at most 200; SQL truncated and masked."""
+    """The process list without our own session, busy ones first, at most 200; SQL cut short and masked."""
     sessions_total: int | None = None
     grants: tuple[str, ...] = ()
     """SHOW GRANTS of this program's account, masked."""
@@ -144,14 +144,13 @@ def _texts(row: Row) -> dict[str, str]:
 
 
 def _shown(session: ClientSession) -> ClientSession:
-    said: Callable[[str], str] = clean
     return ClientSession(
         id=session.id,
-        user=said(session.user),
-        host=said(session.host),
-        database=said(session.database) if session.database is not None else None,
-        command=said(session.command),
+        user=clean(session.user),
+        host=clean(session.host),
+        database=clean(session.database) if session.database is not None else None,
+        command=clean(session.command),
         seconds=session.seconds,
-        state=said(session.state),
+        state=clean(session.state),
         info=clean(session.info, _SQL_SHOWN),
     )

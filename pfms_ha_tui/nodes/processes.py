@@ -164,7 +164,7 @@ def judge(facts: HostFacts, datadir: str | None) -> FoundProcess:
     if len(proved) > 1:
         pids = ", ".join(str(process.pid) for process in proved)
         return FoundProcess(state=ProcessState.UNKNOWN, text=f"several processes claim this datadir: {pids}")
-    open_ones = [process for process in servers if not _is_foreign(process, known)]
+    open_ones = [process for process in servers if not _is_foreign(process, known, facts)]
     if len(open_ones) == 1:
         process = open_ones[0]
         return _found(
@@ -202,7 +202,7 @@ def _found(process: HostProcess, *, proved: bool, text: str) -> FoundProcess:
 
 
 def _is_proved(process: HostProcess, facts: HostFacts, known: set[str]) -> bool:
-    if _is_foreign(process, known):
+    if _is_foreign(process, known, facts):
         return False
     started_with = process.started_with_datadir
     return (
@@ -212,12 +212,18 @@ def _is_proved(process: HostProcess, facts: HostFacts, known: set[str]) -> bool:
     )
 
 
-def _is_foreign(process: HostProcess, known: set[str]) -> bool:
-    """Whether it demonstrably serves another datadir."""
-    started_with = process.started_with_datadir
-    if not known or started_with is None or not started_with.startswith("/"):
+def _is_foreign(process: HostProcess, known: set[str], facts: HostFacts) -> bool:
+    """Whether it demonstrably serves another datadir.
+
+    A server changes into its datadir early in its start (before that it is in ``/``, which says nothing).
+    The working directory is a real path, so it speaks against a process only if ours is known as one too.
+    """
+    if not known or process.cwd.rstrip("/") in known:
         return False
-    return started_with.rstrip("/") not in known and process.cwd.rstrip("/") not in known
+    started_with = process.started_with_datadir
+    if started_with is not None and started_with.startswith("/"):
+        return started_with.rstrip("/") not in known
+    return facts.real_datadir is not None and process.cwd not in ("", "/")
 
 
 def _process(values: dict[str, str]) -> HostProcess | None:
@@ -228,7 +234,7 @@ def _process(values: dict[str, str]) -> HostProcess | None:
         pid=pid,
         state=values["stat"][0],
         exe=values.get("exe", "").removesuffix(" (deleted)"),
-        cwd=values.get("cwd", ""),
+        cwd=values.get("cwd", "").removesuffix(" (deleted)"),
         args=tuple(values.get("args", "").rstrip("\t").split("\t")),
         may_signal=values.get("signal") == "yes",
     )

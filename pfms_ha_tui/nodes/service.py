@@ -60,12 +60,9 @@ class NodeService:
                 raise self._error(f"{clean(self._name)!r} is no name of a service", "service")
             return self._name
         if not await self._has_systemd():
-            checks = " ".join(CANDIDATES)
-            result = await self._shell.run(
-                f'for name in {checks}; do [ -x "/etc/init.d/$name" ] && echo "$name" && exit 0; done; exit 1',
-                timeout=_QUICK,
-            )
-            found = result.stdout.strip() if result.ok else ""
+            scripts = " ".join(f"/etc/init.d/{name}" for name in CANDIDATES)
+            result = await self._shell.run(f"ls -d {scripts} 2>/dev/null", timeout=_QUICK)
+            found = next((line.rsplit("/", 1)[-1] for line in result.stdout.splitlines()), "")
         else:
             found = await self._known_unit()
         if not found:
@@ -139,8 +136,7 @@ class NodeService:
                 "fence",
                 hint="the account needs the right to kill it (sudo = true, or the server's own account)",
             )
-        await self._keep_stopped(timeout)
-        await self.wait_gone(pid_file, datadir, timeout=timeout)
+        await asyncio.gather(self._keep_stopped(timeout), self.wait_gone(pid_file, datadir, timeout=timeout))
         return found
 
     async def wait_gone(
