@@ -68,7 +68,7 @@ def diagnose(history: Sequence[Snapshot], policy: Policy, facts: JournalFacts) -
     found += lone_writer_findings(snapshot, master, policy, facts)
     found += clock_findings(history, policy)
     found += drift_findings(snapshot, master, policy)
-    found.sort(key=lambda one: _ORDER[one.kind])
+    found.sort(key=lambda one: _place(one, charge))
     serious = [one for one in found if one.severity not in (Severity.OK, Severity.INFO)]
     if serious and not facts.roles_known:
         text = "which node is the master has not been confirmed since the worker started"
@@ -94,6 +94,12 @@ def diagnose(history: Sequence[Snapshot], policy: Policy, facts: JournalFacts) -
         evidence=charge.evidence if charge is not None else (),
         hint=top.hint,
     )
+
+
+def _place(one: Finding, charge: _Charge | None) -> int:
+    """Worst first; a master of which nothing is known comes before what follows from that."""
+    blind = charge is not None and one is charge.finding and one.kind is DiagnosisKind.UNKNOWN
+    return _ORDER[DiagnosisKind.MASTER_SUSPECT if blind else one.kind]
 
 
 def _banner(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from pfms_ha_tui.cluster.assemble import NodeSpec, assemble
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
-from pfms_ha_tui.cluster.decision import Decision, decide
+from pfms_ha_tui.cluster.decision import Action, Decision, decide
 from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind, Finding
 from pfms_ha_tui.cluster.guards import readiness
 from pfms_ha_tui.cluster.judge import diagnose
@@ -153,6 +153,12 @@ class Lab:
     @property
     def decision(self) -> Decision:
         return decide(self.history, self.diagnosis, self.readiness, self.policy, self.facts)
+
+    def kind(self) -> DiagnosisKind:
+        return self.diagnosis.kind
+
+    def action(self) -> Action:
+        return self.decision.action
 
     def guard(self, key: str) -> Guard:
         return next(guard for guard in self.readiness.guards if guard.key == key)
