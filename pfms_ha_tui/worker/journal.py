@@ -16,6 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +40,7 @@ from pfms_ha_tui.worker.store import (
     is_damage,
     set_aside,
 )
-from pfms_ha_tui.worker.threads import SerialThread
+from pfms_ha_tui.worker.threads import SerialThread, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +144,8 @@ class Journal:
         self._reader.submit(self._close_reader)
         if self._store is not None:
             self._writer.submit(self._store.close)
-        stopped = [await asyncio.to_thread(thread.stop, 0.5) for thread in (self._reader, self._writer)]
-        if not all(stopped):
+        stops = [partial(thread.stop, 0.5) for thread in (self._reader, self._writer)]
+        if not all([await in_thread(stop, name="journal-end") for stop in stops]):
             log.error("the disk of the journal does not answer; its last entries may be lost")
 
     async def flush(self) -> None:

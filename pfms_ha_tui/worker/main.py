@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pfms_ha_tui import __version__
@@ -49,6 +50,9 @@ _STOP_PROBERS = 1.0
 _STALLED_AFTER = 30.0
 """Seconds without a tick after which the watchdog is told nothing any more."""
 _FAULTS_TOLD = 20
+_LOOP_THREADS = 16
+"""For the libraries that need some (name look-ups); what may hang for long gets threads of its own."""
+_THREADS_END = 0.2
 
 
 def run_worker(
@@ -332,6 +336,8 @@ def _refuse_foreign(directory: Path, found: os.stat_result) -> None:
 def _run_loop(worker: Worker) -> int:
     """Run the worker; its end does not wait for threads that hang, unlike asyncio.run."""
     loop = asyncio.new_event_loop()
+    threads = ThreadPoolExecutor(_LOOP_THREADS, thread_name_prefix="worker")
+    loop.set_default_executor(threads)
     try:
         return loop.run_until_complete(worker.run())
     except PfmsError:
@@ -341,6 +347,7 @@ def _run_loop(worker: Worker) -> int:
         return EXIT_FAILED
     finally:
         _cancel_all(loop)
+        threads.shutdown(wait=False, cancel_futures=True)
         loop.close()
 
 
@@ -353,8 +360,13 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _hanging_threads() -> Sequence[str]:
-    return [
-        thread.name
+    """Names of the threads that Python would wait for, and that do not end by themselves."""
+    waited_for = [
+        thread
         for thread in threading.enumerate()
         if thread is not threading.main_thread() and not thread.daemon
     ]
+    deadline = time.monotonic() + _THREADS_END
+    for thread in waited_for:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return [thread.name for thread in waited_for if thread.is_alive()]

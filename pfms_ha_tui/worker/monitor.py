@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -53,6 +54,8 @@ _QUICK_BEAT = 0.1
 _QUICK_SLAVES = 10
 _ADOPT_AGAIN = 10.0
 _AFTER_FAULT = 1.0
+
+_NUMBERS = re.compile(r"\d+(\.\d+)?")
 
 OnDecision = Callable[["ClusterMonitor", Decision], None]
 """Called in the event loop after each judgement; must return at once. Acting on it is its business."""
@@ -290,13 +293,13 @@ class ClusterMonitor:
             self._adoption = None
 
     def _allow_write_probe(self, facts: JournalFacts) -> None:
-        """Only the known master is ever asked to write: a returned old one must not take a single row more."""
+        """Only the known master is ever asked to write: a returned old one must not take one row more."""
         quiet = self.memory.policy.mode is Mode.OBSERVE or facts.operation is not None
         for label, prober in self._probers.items():
             prober.write_probe = not quiet and facts.roles_known and facts.master == label
 
     def _chase(self, judgement: Judgement) -> None:
-        """While the master does not answer, ask everybody else about it."""
+        """While the master does not answer, ask everybody else about it; its own prober needs no hurry."""
         label = judgement.facts.master or judgement.diagnosis.master
         seen = self._seen.get(label) if label is not None else None
         suspicious = (
@@ -318,7 +321,7 @@ class ClusterMonitor:
         while True:
             self._opinions.ask(node)
             followers = self._followers(node.label)
-            self.kick([*followers, node.label])
+            self.kick(followers)
             quick = self._mono() - began < _QUICK_FOR and len(followers) <= _QUICK_SLAVES
             await asyncio.sleep(_QUICK_BEAT if quick else min(1.0, self.cluster.policy.interval))
 
@@ -349,9 +352,10 @@ class ClusterMonitor:
             self.memory.journal.add_lag(self.name, node.label, sample)
 
     def _decided(self, decision: Decision) -> None:
-        words = (decision.action, decision.target, decision.reason)
-        if words != self._said:
-            self._said = words
+        # Counts and ages change at every tick; the decision is the same one.
+        said = (decision.action, decision.target, _NUMBERS.sub("#", decision.reason))
+        if said != self._said:
+            self._said = said
             log.info("%s: %s", self.name, decision.reason)
         if self._on_decision is not None and not self._stopped:
             self._on_decision(self, decision)

@@ -152,8 +152,17 @@ class NodeDetails:
     variables: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, str] = field(default_factory=dict)
     processlist: tuple[Mapping[str, str | None], ...] = ()
+    """The sessions, busiest first; at most 200."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """part → why it could not be read."""
+    binlog: Mapping[str, str | None] = field(default_factory=dict)
+    """The one row of SHOW MASTER STATUS or SHOW BINARY LOG STATUS."""
+    binlog_sizes: Mapping[str, int] = field(default_factory=dict)
+    """Binary log file → bytes."""
+    sessions: int | None = None
+    """How many sessions there are, our own included; ``None`` = may not be read."""
+    grants: tuple[str, ...] = ()
+    """SHOW GRANTS of the administrator's account."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from pfms_ha_tui.worker.protocol import (
     encode,
     encode_line,
 )
+from pfms_ha_tui.worker.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class WorkerServer:
                 f"the socket path {self.path} is longer than {PATH_LIMIT} bytes",
                 hint="set worker.socket to a shorter path",
             )
-        await asyncio.to_thread(_clear_leftover, self.path)
+        await in_thread(lambda: _clear_leftover(self.path), name="socket")
         try:
             self._server = await asyncio.start_unix_server(self._accept, str(self.path), limit=MAX_LINE)
             self.path.chmod(self._access.socket_mode)
@@ -241,7 +242,7 @@ class WorkerServer:
             raw: bytes = sock.getsockopt(socket.SOL_SOCKET, name, size)
             return raw
 
-        return await asyncio.to_thread(self._identify, option, self._access)
+        return await in_thread(lambda: self._identify(option, self._access), name="peer")
 
     def welcome(self, peer: Peer) -> Welcome:
         """The answer to ``hello``."""
