@@ -25,7 +25,7 @@ def clock_findings(history: Sequence[Snapshot], policy: Policy) -> list[Finding]
         values = list(skews.values())
         if max(values) - min(values) <= policy.clock_tolerance:
             direction = "behind" if values[0] > 0 else "ahead"
-            text = f"the clock of this host is {words.seconds(abs(values[0]))} {direction} of every node's"
+            text = f"The clock of this host is {words.seconds(abs(values[0]))} {direction} of every node's"
             return [
                 finding(DiagnosisKind.CLOCK_SKEW, Severity.WARNING, None, text, "Check NTP on this host.")
             ]
@@ -34,7 +34,7 @@ def clock_findings(history: Sequence[Snapshot], policy: Policy) -> list[Finding]
             DiagnosisKind.CLOCK_SKEW,
             Severity.WARNING,
             name,
-            f"the clock of {name} is {words.seconds(abs(skew))} {_side(skew)} this host's",
+            f"The clock of {name} is {words.seconds(abs(skew))} {_side(skew)} this host's",
             f"Check NTP on {name} and on this host.",
         )
         for name, skew in skews.items()

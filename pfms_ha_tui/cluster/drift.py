@@ -70,7 +70,7 @@ def _single(facts: Mapping[str, ServerFacts]) -> Iterable[Finding]:
 
 def _differences(facts: Mapping[str, ServerFacts]) -> Iterable[Finding]:
     if len({one.flavor for one in facts.values()}) > 1:
-        text = "the nodes are of different families: " + _listed(
+        text = "The nodes are of different families: " + _listed(
             {name: one.flavor.value for name, one in facts.items()}
         )
         yield _drift(None, text, "Run the same server everywhere.")

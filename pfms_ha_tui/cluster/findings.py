@@ -55,7 +55,7 @@ def _about_resync(node: NodeState, facts: JournalFacts) -> Iterable[Finding]:
     elif sync.state is SyncState.FAILED or name in facts.failed_resync:
         why = f": {words.quoted(sync.reason)}" if sync.reason else ""
         text = (
-            f"the resync of {name} failed{why}"
+            f"The resync of {name} failed{why}"
             if sync.state is SyncState.FAILED
             else f"{name} needs a resync"
         )
@@ -100,7 +100,7 @@ def _about_slave(
             )
     if now.replication is None:
         why = node.observation.missing.get("replication", "") if node.observation is not None else ""
-        text = f"whether {name} replicates may not be read" + (f": {words.quoted(why)}" if why else "")
+        text = f"Whether {name} replicates may not be read" + (f": {words.quoted(why)}" if why else "")
         yield finding(DiagnosisKind.UNKNOWN, Severity.WARNING, name, text, "Grant REPLICATION CLIENT.")
         return
     if any(node.label == returned.label for returned in returned_masters(snapshot, policy)):
@@ -128,7 +128,7 @@ def _absent(node: NodeState, snapshot: Snapshot, policy: Policy) -> Finding:
         return finding(DiagnosisKind.UNKNOWN, Severity.UNKNOWN, name, f"{name} has not been asked yet")
     if not fresh(node, snapshot, policy):
         age = words.seconds(snapshot.mono - seen.mono)
-        return finding(DiagnosisKind.UNKNOWN, Severity.UNKNOWN, name, f"no news of {name} for {age}")
+        return finding(DiagnosisKind.UNKNOWN, Severity.UNKNOWN, name, f"No news of {name} for {age}")
     failure = seen.failure
     said = words.quoted(failure.text).rstrip(".") if failure is not None else ""
     hint = failure.hint if failure is not None else None
@@ -150,11 +150,11 @@ def _returned(node: NodeState, now: ServerFacts, snapshot: Snapshot) -> Finding:
     name = node.label
     proof = outdated(snapshot, node)
     if now.read_only is False:
-        text = f"the old master {name} is back and still accepts writes ({proof})"
+        text = f"The old master {name} is back and still accepts writes ({proof})"
         return finding(
             DiagnosisKind.OLD_MASTER_RETURNED, Severity.CRITICAL, name, text, f"Lock {name}, then rejoin it."
         )
-    text = f"the old master {name} is back, locked, and follows nobody yet ({proof})"
+    text = f"The old master {name} is back, locked, and follows nobody yet ({proof})"
     hint = f"Rejoin {name} as a slave, or resync it."
     return finding(DiagnosisKind.OLD_MASTER_RETURNED, Severity.WARNING, name, text, hint)
 
@@ -231,7 +231,7 @@ def _broken_threads(
         and not replication.sql
         and not (replication.io_errno or replication.sql_errno)
     ):
-        text = f"replication is stopped on {name}"
+        text = f"Replication is stopped on {name}"
         yield finding(
             kind, Severity.CRITICAL, name, text, f"Start it on {name} if nobody stopped it on purpose."
         )
@@ -262,7 +262,7 @@ def _lag_findings(node: NodeState, replication: Replication, policy: Policy) -> 
     missing = f" ({words.size(node.bytes_behind)})" if node.bytes_behind else ""
     if lag is None:
         yield finding(
-            DiagnosisKind.SLAVE_LAGGING, Severity.WARNING, name, f"the lag of {name} is not known{missing}"
+            DiagnosisKind.SLAVE_LAGGING, Severity.WARNING, name, f"The lag of {name} is not known{missing}"
         )
     elif lag > policy.warn_lag:
         far = (

@@ -71,7 +71,7 @@ def diagnose(history: Sequence[Snapshot], policy: Policy, facts: JournalFacts) -
     found.sort(key=lambda one: _place(one, charge))
     serious = [one for one in found if one.severity not in (Severity.OK, Severity.INFO)]
     if serious and not facts.roles_known:
-        text = "which node is the master has not been confirmed since the worker started"
+        text = "Which node is the master has not been confirmed since the worker started"
         hint = "It is confirmed by a healthy cluster, by the last promotion's record, or by a person."
         unconfirmed = finding(DiagnosisKind.UNKNOWN, Severity.WARNING, None, text, hint)
         found.append(unconfirmed)
@@ -112,11 +112,11 @@ def _banner(
 ) -> str:
     text = top.text
     if charge is None and master is not None and answers(master, snapshot, policy):
-        text = f"{master.label} is MASTER; {text}" if top.node != master.label else text
+        text = f"{master.label} is MASTER. {text}" if top.node != master.label else text
     more = len(serious) - 1
     if more and charge is None:
         text += f" (and {more} more finding{'s' if more > 1 else ''})"
-    return text[:1].upper() + text[1:] if charge is None and top.node is None else text
+    return text
 
 
 def _healthy_text(snapshot: Snapshot, master: NodeState | None) -> str:
@@ -192,7 +192,7 @@ def _state_clause(node: NodeState, snapshot: Snapshot, policy: Policy) -> str:
 def _no_connection(snapshot: Snapshot, policy: Policy) -> _Charge:
     nodes = in_order(snapshot.nodes)
     clauses = [_state_clause(node, snapshot, policy) for node in nodes]
-    text = f"no node answers: {words.labels(clauses)}"
+    text = f"No node answers: {words.labels(clauses)}"
     if not any(fresh(node, snapshot, policy) for node in nodes):
         return _Charge(
             finding=finding(
@@ -213,9 +213,7 @@ def _no_connection(snapshot: Snapshot, policy: Policy) -> _Charge:
     ]
     details += [f"Witness {opinion.by}: {opinion.says.value}." for opinion in said]
     return _Charge(
-        finding=finding(
-            DiagnosisKind.NO_CONNECTION, Severity.CRITICAL, None, text[:1].upper() + text[1:], hint
-        ),
+        finding=finding(DiagnosisKind.NO_CONNECTION, Severity.CRITICAL, None, text, hint),
         evidence=tuple(details),
     )
 
@@ -225,13 +223,13 @@ def _no_master(snapshot: Snapshot, policy: Policy) -> _Charge:
     absent = [node for node in in_order(snapshot.nodes) if current(node, snapshot, policy) is None]
     if absent:
         clauses = [_state_clause(node, snapshot, policy) for node in absent]
-        text = f"it is not known which node is the master: {words.labels(clauses)}"
+        text = f"It is not known which node is the master: {words.labels(clauses)}"
         kind, severity = DiagnosisKind.UNKNOWN, Severity.UNKNOWN
     else:
-        text = "no node accepts writes, and it is not known which one was the master"
+        text = "No node accepts writes, and it is not known which one was the master"
         kind, severity = DiagnosisKind.NO_MASTER, Severity.CRITICAL
     hint = "If you know which node holds the newest data, name it as the master."
-    return _Charge(finding=finding(kind, severity, None, text[:1].upper() + text[1:], hint))
+    return _Charge(finding=finding(kind, severity, None, text, hint))
 
 
 _COMPLETE = {
@@ -296,14 +294,12 @@ def _answering_master(
         )
     if facts.roles_known and facts.master == name and now.replication == ():
         why = "it restarted read-only" if master.restarted_readonly else "somebody made it read-only"
-        text = f"no node accepts writes: {name} is still the master, but {why}"
+        text = f"No node accepts writes: {name} is still the master, but {why}"
         hint = f"Make {name} writable again; no other node has been promoted."
     else:
-        text = f"no node accepts writes; {name} was the master as far as is known"
+        text = f"No node accepts writes; {name} was the master as far as is known"
         hint = "If you know which node holds the newest data, name it as the master."
-    return _Charge(
-        finding=finding(DiagnosisKind.NO_MASTER, Severity.CRITICAL, name, text[:1].upper() + text[1:], hint)
-    )
+    return _Charge(finding=finding(DiagnosisKind.NO_MASTER, Severity.CRITICAL, name, text, hint))
 
 
 _IMPAIRED_HINTS = {

@@ -50,5 +50,5 @@ def quoted(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital first letter left as it is and a full stop at its end."""
+    """The text, closed with a full stop unless it is closed already."""
     return text if text.endswith((".", "!", "?", "…")) else text + "."
