@@ -70,6 +70,11 @@ class Link:
         return self.node.label
 
     @property
+    def closed(self) -> bool:
+        """Whether the session is of no more use."""
+        return self._session is None or self._session.closed
+
+    @property
     def dialect(self) -> Dialect:
         """The server's words."""
         return self._open_session().dialect
@@ -225,16 +230,17 @@ class ClusterLock:
         self._pinging: asyncio.Task[None] | None = None
 
     async def take(self, nodes: Iterable[NodeSettings]) -> None:
-        """Take it on all of ``nodes``, or on none.
+        """Take it on all of ``nodes``, or on none of them; those taken before are kept.
 
         Raises:
             OperationError: another worker holds it (code ``locked``).
             SqlError: a node cannot be asked.
         """
+        before = set(self._links)
         results = await asyncio.gather(*(self._take(node) for node in nodes), return_exceptions=True)
         failed = [result for result in results if isinstance(result, BaseException)]
         if failed:
-            await self.release()
+            await self._give_back(set(self._links) - before)
             raise failed[0]
         if self._pinging is None:
             self._pinging = asyncio.create_task(self._ping())
@@ -264,7 +270,10 @@ class ClusterLock:
             self._pinging.cancel()
             await asyncio.gather(self._pinging, return_exceptions=True)
             self._pinging = None
-        links, self._links = list(self._links.values()), {}
+        await self._give_back(set(self._links))
+
+    async def _give_back(self, labels: set[str]) -> None:
+        links = [self._links.pop(label) for label in labels]
         await asyncio.gather(*(link.close() for link in links))
 
     async def _take(self, node: NodeSettings) -> None:

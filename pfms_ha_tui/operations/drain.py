@@ -15,7 +15,7 @@ What the servers say is not what it seems (measured, on MariaDB 10.11 and MySQL 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
@@ -36,11 +36,8 @@ _RECEIVER_GRACE = 2.0
 """Seconds a receiver gets to notice that its master is gone: what the kernel holds is received too."""
 _STOP_AGAIN = 0.1
 _EVENTS_AT_ONCE = 2000
-_ENDS = frozenset({"Xid", "XA_prepare", "Heartbeat"})
+_ENDS = frozenset({"Xid", "XA_prepare"})
 _BEGINS = frozenset({"Gtid", "Anonymous_Gtid"})
-_NOISE = frozenset(
-    {"Format_desc", "Rotate", "Stop", "Previous_gtids", "Gtid_list", "Binlog_checkpoint", "Start_encryption"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,11 +231,12 @@ class Drain:
         if not file or position is None:
             return True
         last = await self._last_relay_log(file)
+        scan = TransactionScan()
         while True:
             events = await self._link.query(
                 f"SHOW RELAYLOG EVENTS IN %s FROM {position:d} LIMIT {_EVENTS_AT_ONCE:d}", (file,)
             )
-            if ends_transaction(events):
+            if scan.ends(events):
                 return True
             if len(events) == _EVENTS_AT_ONCE:
                 position = integer(events[-1], "Pos") or position
@@ -304,24 +302,30 @@ async def restart_applier(link: Link) -> None:
         await link.execute(link.dialect.start_sql)
 
 
-def ends_transaction(events: Sequence[Mapping[str, object]]) -> bool:
-    """Whether a transaction ends among these events of SHOW RELAYLOG EVENTS or SHOW BINLOG EVENTS.
+class TransactionScan:
+    """Looks for the end of a transaction in events of SHOW RELAYLOG EVENTS, page by page.
 
     A statement that is its own transaction (DDL) is a Query event without BEGIN before it.
     """
-    begun = False
-    for event in events:
-        kind, info = clean(event.get("Event_type")), clean(event.get("Info")).upper()
-        if kind in _ENDS or (kind == "Query" and info.startswith(("COMMIT", "ROLLBACK", "XA COMMIT"))):
-            return True
-        if kind == "Query" and info.startswith("BEGIN"):
-            begun = True
-        elif kind in _BEGINS:
-            # MariaDB's GTID event opens the transaction itself ("BEGIN GTID 0-1-15"), MySQL's does not
-            begun = info.startswith("BEGIN")
-        elif kind == "Query" and not begun:
-            return True
-    return False
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def ends(self, events: Iterable[Mapping[str, object]]) -> bool:
+        """Whether a transaction ends among these events, which follow those of the call before."""
+        for event in events:
+            kind, info = clean(event.get("Event_type")), clean(event.get("Info")).upper()
+            if kind in _ENDS:
+                return True
+            if kind in _BEGINS:
+                # MariaDB's GTID event opens the transaction itself ("BEGIN GTID 0-1-15"), MySQL's does not
+                self._begun = info.startswith("BEGIN")
+            elif kind == "Query":
+                if info.startswith("BEGIN"):
+                    self._begun = True
+                elif not self._begun or info.startswith(("COMMIT", "ROLLBACK", "XA COMMIT")):
+                    return True
+        return False
 
 
 def bytes_between(

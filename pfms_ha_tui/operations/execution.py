@@ -60,7 +60,6 @@ class Execution:
         clock: Clock,
         publish: Publish | None,
     ) -> None:
-        self.number = entry.id
         self._operation = operation
         self._entry = entry
         self._ledger = ledger
@@ -87,11 +86,26 @@ class Execution:
         """Where time comes from."""
         return self._clock
 
+    @property
+    def number(self) -> int:
+        """The operation's number."""
+        return self._entry.id
+
+    @property
+    def actor(self) -> str:
+        """Who ordered it."""
+        return self._entry.actor
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing may be changed."""
+        return self._entry.dry_run
+
     async def note(self, **facts: object) -> None:
         """Journal facts before this returns."""
         for key, fact in facts.items():
             self._facts[key] = msgspec.json.encode(fact).decode()
-        if not self._entry.dry_run:
+        if not self.dry_run:
             await self._write(Change(facts=facts))
 
     def fact(self, key: str, kind: type[T]) -> T | None:
@@ -159,7 +173,7 @@ class Execution:
             title=self._operation.title,
             state=self._state,
             actor=self._entry.actor,
-            dry_run=self._entry.dry_run,
+            dry_run=self.dry_run,
             steps=tuple(
                 StepView(
                     name=entry.name,
@@ -206,6 +220,7 @@ class Execution:
                 await self._finish(OperationState.FAILED, f"{without_start}: {error}")
             else:
                 await way()
+                await self._conclude()
         except asyncio.CancelledError:
             await self._interrupt("interrupted: the worker was stopped")
             raise
@@ -217,6 +232,17 @@ class Execution:
         finally:
             await self._operation.close()
         return self.view
+
+    async def _conclude(self) -> None:
+        if self.dry_run or self._finished_at is None:
+            return
+        try:
+            await self._operation.concluded(self._state, self._text or "", self)
+        except Exception as error:
+            log.warning("operation %s, after its end: %s", self.number, error)
+            self.say(f"after the end: {error}")
+        await self._write(Change(), must=False)
+        self._show()
 
     async def _after_crash(self, phase: Phase) -> None:
         if phase is Phase.UNDO:
@@ -402,7 +428,7 @@ class Execution:
             log.error("operation %s goes on without its ledger: %s", self.number, error)
 
     def _cancellable(self) -> bool:
-        if self._entry.dry_run or self._undoing or self._state is not OperationState.RUNNING:
+        if self.dry_run or self._undoing or self._state is not OperationState.RUNNING:
             return False
         place = -1 if self._place is None else self._place
         return any(step.cancel_before for step in self._operation.steps[place + 1 :])

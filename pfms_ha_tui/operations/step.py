@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from pfms_ha_tui.errors import OperationError
-from pfms_ha_tui.operations.view import StepState
+from pfms_ha_tui.operations.view import OperationState, StepState
 from pfms_ha_tui.operations.waiting import Clock
 
 T = TypeVar("T")
@@ -58,6 +58,18 @@ class StepRun(Protocol):
     @property
     def clock(self) -> Clock:
         """Where time comes from."""
+
+    @property
+    def number(self) -> int:
+        """The operation's number in the ledger."""
+
+    @property
+    def actor(self) -> str:
+        """Who ordered it: a person's name, or ``worker``."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing may be changed."""
 
     async def note(self, **facts: object) -> None:
         """Journal facts of the operation, all in one transaction, before this returns."""
@@ -164,6 +176,9 @@ class Operation:
 
     async def close(self) -> None:
         """Give it back; never raises."""
+
+    async def concluded(self, state: OperationState, text: str, run: StepRun) -> None:
+        """Told how it ended, sessions still open: for events and hooks. What it raises is only logged."""
 
     async def recovery(self, states: Mapping[str, StepState], run: StepRun) -> Recovery:  # noqa: ARG002
         """What to do after a crash, by how the steps stood; sessions are open. May look at the nodes.

@@ -97,3 +97,31 @@ def write_epoch(session: Sql, promotion: Promotion) -> None:
         session.execute("UPDATE tconfig SET value = %s WHERE id_config = %s", (value, rows[0]["id_config"]))
     else:
         session.execute("INSERT INTO tconfig (token, value) VALUES (%s, %s)", (TOKEN, value))
+
+
+def read_raw(session: Sql) -> str | None:
+    """The value of the row as it is; ``None`` when there is none.
+
+    Raises:
+        NodeError: ``tconfig`` cannot be asked.
+    """
+    rows = session.query("SELECT value FROM tconfig WHERE token = %s ORDER BY id_config LIMIT 1", (TOKEN,))
+    return text_of(rows[0]["value"]) if rows else None
+
+
+def restore_raw(session: Sql, value: str | None) -> None:
+    """Bring the row back to ``value`` without a trace in the binary log: for a promotion that was undone.
+
+    The node goes back to following another one, which never saw the row.
+
+    Raises:
+        NodeError: the server refused.
+    """
+    session.execute("SET SESSION sql_log_bin = 0")
+    try:
+        if value is None:
+            session.execute("DELETE FROM tconfig WHERE token = %s", (TOKEN,))
+        else:
+            session.execute("UPDATE tconfig SET value = %s WHERE token = %s", (value, TOKEN))
+    finally:
+        session.execute("SET SESSION sql_log_bin = 1")
