@@ -40,7 +40,8 @@ def fetch_mysql() -> ServerProgram:
     try:
         folder = cache.ensure(f"mysql-{SUITE}", _fetch_into, timeout=_FETCH_TIMEOUT + 60)
     except SandboxError as error:
-        raise SandboxError(f"no MySQL server could be fetched: {error.reason}", hint=_HINT) from error
+        hint = f"{error.hint}, {_HINT}" if error.hint else _HINT
+        raise SandboxError(f"no MySQL server could be fetched: {error.reason}", hint=hint) from error
     return unpacked_program(folder)
 
 
@@ -89,8 +90,8 @@ def archives() -> list[str]:
         what="reading apt's sources",
         timeout=30,
     )
-    found = re.findall(r"^'(\S+?)/dists/([a-z]+)/InRelease'", said, flags=re.MULTILINE)
-    return list(dict.fromkeys(base for base, _ in found))
+    found = re.findall(r"^'(\S+?)/dists/[a-z]+/main/binary-[a-z0-9]+/Packages", said, flags=re.MULTILINE)
+    return list(dict.fromkeys(found))
 
 
 def _fetch_into(folder: Path) -> None:

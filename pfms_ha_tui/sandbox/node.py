@@ -214,7 +214,7 @@ class SandboxNode:
             options: Further server options for this one start, ``["--skip-slave-start"]`` for one.
 
         Raises:
-            SandboxError: it did not come up; the reason ends with its error log's last lines.
+            SandboxError: it did not come up; the reason is what its error log says.
         """
         await asyncio.to_thread(self.start_now, options)
 
@@ -231,12 +231,14 @@ class SandboxNode:
         """As :meth:`start`, for callers without an event loop."""
         if options:
             (self.directory / "next-boot.options").write_text("".join(f"{option}\n" for option in options))
+        already_said = len(self.error_log())
         try:
             self._systemctl("start", _START_TIMEOUT)
         except SandboxError as error:
-            raise SandboxError(
-                f"{error.reason}; its log ends: {self.error_log()[-800:]}", node=self.label
-            ) from error
+            said = self.error_log()[already_said:].splitlines()
+            errors = [line.partition("[ERROR]")[2].strip() for line in said if "[ERROR]" in line]
+            why = "; ".join(errors or said[-3:]) or error.reason
+            raise SandboxError(f"the server did not start: {why}", node=self.label) from error
 
     async def sql(
         self,

@@ -51,8 +51,8 @@ class SqlClient:
             ssl_disabled=True,
             defer_connect=True,
         )
-        # PyMySQL forgets to close a Unix socket that it could not connect, so it is given one that is. It cannot
-        # know then that the server takes this transport for a safe one, and wants the password as it is.
+        # PyMySQL forgets to close a Unix socket that it could not connect, so it is given one that is. It
+        # cannot know then that the server takes this transport for safe, and wants the password as it is.
         connection._secure = True  # type: ignore[attr-defined]
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -61,9 +61,8 @@ class SqlClient:
             connection.connect(link)
         except OSError as error:
             link.close()
-            raise pymysql.err.OperationalError(
-                CR_CONNECTION_ERROR, f"{self.socket}: {error.strerror}"
-            ) from error
+            reason = f"{self.socket}: {error.strerror}"
+            raise pymysql.err.OperationalError(CR_CONNECTION_ERROR, reason) from error
         except BaseException:
             link.close()
             raise

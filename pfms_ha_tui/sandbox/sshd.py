@@ -95,13 +95,12 @@ async def _handle(process: asyncssh.SSHServerProcess[bytes], settings: SshdSetti
     if settings.motd:
         process.stdout.write(settings.motd.encode())
     command = ["-c", process.command] if process.command is not None else ["-l"]
-    ends = [_pipe() for _ in range(3)]
-    (child_in, our_in), (our_out, child_out), (our_err, child_err) = ends
+    (our_out, child_out), (our_err, child_err) = _pipe(), _pipe()
     try:
         child = await asyncio.create_subprocess_exec(
             "/bin/bash",
             *command,
-            stdin=child_in,
+            stdin=asyncio.subprocess.PIPE,
             stdout=child_out,
             stderr=child_err,
             env=settings.environment,
@@ -109,12 +108,14 @@ async def _handle(process: asyncssh.SSHServerProcess[bytes], settings: SshdSetti
             start_new_session=True,
         )
     finally:
-        for descriptor in (child_in, child_out, child_err):
-            os.close(descriptor)
-    streams = os.fdopen(our_in, "wb", 0), os.fdopen(our_out, "rb", 0), os.fdopen(our_err, "rb", 0)
-    await process.redirect(*streams, send_eof=False)
+        os.close(child_out)
+        os.close(child_err)
+    outputs = os.fdopen(our_out, "rb", 0), os.fdopen(our_err, "rb", 0)
+    await process.redirect(None, *outputs, send_eof=False)
+    feeding = asyncio.create_task(_feed(process, child))
     # When the connection goes, the command is not killed: sshd too only closes the pipes.
     status = await child.wait()
+    feeding.cancel()
     with contextlib.suppress(asyncssh.Error, OSError):
         await process.stdout.drain()
         await process.stderr.drain()
@@ -126,11 +127,41 @@ async def _handle(process: asyncssh.SSHServerProcess[bytes], settings: SshdSetti
         process.exit(status)
 
 
+async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
+    """Pass input and signals on.
+
+    Not by asyncssh's redirection to a pipe: asyncio's pipe transport drops what is written, and followed by
+    the end of the input, while it resumes its protocol.
+    """
+    if child.stdin is None:
+        return
+    _enlarge(child.stdin.get_extra_info("pipe").fileno())
+    with contextlib.suppress(asyncssh.ConnectionLost, OSError):
+        while True:
+            try:
+                data = await process.stdin.read(_PACKET)
+            except asyncssh.SignalReceived as received:
+                with contextlib.suppress(AttributeError, ProcessLookupError):
+                    os.killpg(child.pid, getattr(signal, f"SIG{received.signal}"))
+                continue
+            except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+                continue
+            if not data:
+                break
+            child.stdin.write(data)
+            await child.stdin.drain()
+    child.stdin.close()
+
+
 def _pipe() -> tuple[int, int]:
     reading, writing = os.pipe()
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    _enlarge(writing)
     return reading, writing
+
+
+def _enlarge(pipe: int) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
 
 
 async def serve(settings: SshdSettings) -> None:
