@@ -196,6 +196,11 @@ class SqlSession:
         """Whether there is no connection (any more)."""
         return self._wire.socket is None
 
+    @property
+    def wire(self) -> _Wire:
+        """The driver's connection, for a reader of its own."""
+        return self._wire
+
     def fileno(self) -> int:
         """For poll: readable between statements means that the server ends the session.
 

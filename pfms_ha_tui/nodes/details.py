@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
 from pfms_ha_tui.nodes import parsing
 from pfms_ha_tui.nodes.connection import Row, SqlSession
-from pfms_ha_tui.nodes.dialect import ClientSession, client_session
 from pfms_ha_tui.nodes.failures import SqlError, clean
 
 _SQL_SHOWN = 300
+_TEXT_SHOWN = 4000
 _SESSIONS_SHOWN = 200
-_VARIABLE_PATTERN = (
+_VARIABLES = (
     "^(server_|report_|port$|version|hostname$|datadir$|socket$|pid_file$|log_bin|binlog_|sync_|gtid_"
     "|read_only$|super_read_only$|innodb_(buffer_pool_size|flush|log|redo|lock_wait|file_per|doublewrite)"
     "|max_(connections|binlog|connect_errors|allowed_packet|statement)|slave_|replica_|relay_|replicate_"
@@ -54,21 +55,26 @@ _STATUS_NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDetails:
-    """What the node screen shows. Texts are cleaned and masked; what may not be read is in ``missing``."""
+    """What the node screen shows. Texts are cleaned and masked; ``None`` is the server's NULL."""
 
-    replication: tuple[Mapping[str, str], ...] | None = None
-    """SHOW REPLICA STATUS, one mapping per channel, in the server's own spelling and order."""
-    binlog: Mapping[str, str] = field(default_factory=dict)
+    node: str
+    at: float
+    """Wall time of the look, seconds."""
+    replica_status: tuple[Mapping[str, str | None], ...] = ()
+    """One mapping per channel, in the server's own spelling and order."""
+    binlog: Mapping[str, str | None] = field(default_factory=dict)
     """SHOW BINARY LOG STATUS."""
     binlog_sizes: Mapping[str, int] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, str] = field(default_factory=dict)
-    sessions: tuple[ClientSession, ...] = ()
-    """The process list without our own session, busy ones first, at most 200; SQL cut short and masked."""
-    sessions_total: int | None = None
+    processlist: tuple[Mapping[str, str | None], ...] = ()
+    """Without our own session, busy ones first, at most 200; SQL cut short."""
+    sessions: int | None = None
+    """How many sessions there are."""
     grants: tuple[str, ...] = ()
-    """SHOW GRANTS of this program's account, masked."""
+    """SHOW GRANTS of this program's account."""
     missing: Mapping[str, str] = field(default_factory=dict)
+    """part → why it could not be read."""
 
 
 def fetch_details(node: NodeSettings, cluster: ClusterSettings) -> NodeDetails:
@@ -77,8 +83,9 @@ def fetch_details(node: NodeSettings, cluster: ClusterSettings) -> NodeDetails:
     Raises:
         SqlError: the node cannot be asked at all.
     """
+    at = time.time()
     with SqlSession.open(node, cluster) as session:
-        return _Asking(session).details()
+        return _Asking(session).details(at)
 
 
 class _Asking:
@@ -86,71 +93,55 @@ class _Asking:
         self._session = session
         self._missing: dict[str, str] = {}
 
-    def details(self) -> NodeDetails:
+    def details(self, at: float) -> NodeDetails:
         dialect = self._session.dialect
-        replication = self._rows("replication", dialect.show_replica_status)
         binlog = self._rows("binlog", dialect.show_binlog_status)
-        sizes = self._rows("binlog_sizes", dialect.show_binary_logs)
-        variables = self._rows("variables", _named("VARIABLES", f"REGEXP '{_VARIABLE_PATTERN}'"))
         listed = ", ".join(f"'{name}'" for name in (*_STATUS_NAMES, *dialect.semi_sync_names))
-        status = self._rows("status", _named("STATUS", f"IN ({listed})"))
-        sessions = self._sessions()
-        grants = self._rows("grants", "SHOW GRANTS")
+        matching = f"SHOW GLOBAL VARIABLES WHERE Variable_name REGEXP '{_VARIABLES}'"
+        processlist = self._rows("processlist", dialect.show_processlist)
         return NodeDetails(
-            replication=None if replication is None else tuple(map(_texts, replication)),
+            node=self._session.node.label,
+            at=at,
+            replica_status=tuple(map(_texts, self._rows("replica_status", dialect.show_replica_status))),
             binlog=_texts(binlog[0]) if binlog else {},
-            binlog_sizes=parsing.binlog_sizes(sizes or ()),
-            variables=_pairs(variables),
-            status=_pairs(status),
-            sessions=tuple(sessions[:_SESSIONS_SHOWN]) if sessions is not None else (),
-            sessions_total=len(sessions) if sessions is not None else None,
-            grants=tuple(clean(value) for row in grants or () for value in row.values()),
+            binlog_sizes=parsing.binlog_sizes(self._rows("binlog_sizes", dialect.show_binary_logs)),
+            variables=self._pairs("variables", matching),
+            status=self._pairs("status", f"SHOW GLOBAL STATUS WHERE Variable_name IN ({listed})"),
+            processlist=self._sessions(processlist)[:_SESSIONS_SHOWN],
+            sessions=len(processlist) if "processlist" not in self._missing else None,
+            grants=tuple(
+                clean(value) for row in self._rows("grants", "SHOW GRANTS") for value in row.values()
+            ),
             missing=self._missing,
         )
 
-    def _sessions(self) -> list[ClientSession] | None:
-        rows = self._rows("sessions", self._session.dialect.show_processlist)
-        if rows is None:
-            return None
+    def _sessions(self, rows: list[Row]) -> tuple[Mapping[str, str | None], ...]:
         own = self._session.connection_id
-        sessions = [_shown(client_session(row)) for row in rows]
-        return sorted(
-            (session for session in sessions if session.id != own),
-            key=lambda session: (session.command in ("Sleep", "Daemon"), -session.seconds),
+        others = [row for row in rows if parsing.integer(row, "Id") != own]
+        others.sort(
+            key=lambda row: (
+                parsing.text(row, "Command") in ("Sleep", "Daemon"),
+                -(parsing.number(row, "Time") or 0),
+            )
         )
+        return tuple(_texts(row, _SQL_SHOWN) for row in others)
 
-    def _rows(self, fact: str, sql: str) -> list[Row] | None:
+    def _pairs(self, part: str, sql: str) -> dict[str, str]:
+        rows = self._rows(part, sql)
+        return {clean(parsing.text(row, "Variable_name")): clean(parsing.text(row, "Value")) for row in rows}
+
+    def _rows(self, part: str, sql: str) -> list[Row]:
         try:
             return self._session.query(sql)
         except SqlError as error:
             if error.ends_session:
                 raise
-            self._missing[fact] = error.reason
-            return None
+            self._missing[part] = error.reason
+            return []
 
 
-def _named(what: str, condition: str) -> str:
-    return f"SHOW GLOBAL {what} WHERE Variable_name {condition}"
-
-
-def _pairs(rows: list[Row] | None) -> dict[str, str]:
+def _texts(row: Row, longest: int = _TEXT_SHOWN) -> dict[str, str | None]:
     return {
-        clean(parsing.text(row, "Variable_name")): clean(parsing.text(row, "Value")) for row in rows or ()
+        clean(name): None if value is None else clean(parsing.text(row, name), longest)
+        for name, value in row.items()
     }
-
-
-def _texts(row: Row) -> dict[str, str]:
-    return {clean(name): clean(parsing.text(row, name), 4000) for name in row}
-
-
-def _shown(session: ClientSession) -> ClientSession:
-    return ClientSession(
-        id=session.id,
-        user=clean(session.user),
-        host=clean(session.host),
-        database=clean(session.database) if session.database is not None else None,
-        command=clean(session.command),
-        seconds=session.seconds,
-        state=clean(session.state),
-        info=clean(session.info, _SQL_SHOWN),
-    )

@@ -224,11 +224,11 @@ def _of_tls(error: ssl.SSLError, where: str) -> Failure:
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return _closed(where)
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = clean(error.verify_message)
+        said = clean(getattr(error, "verify_message", error))
         text = f"the certificate of {where} is not trusted: {said}"
         hint = "check tls.ca, and with verify-identity that the certificate names the configured host"
     else:
-        text = f"TLS with {where} fails: {clean(error.reason or error)}"
+        text = f"TLS with {where} fails: {clean(getattr(error, 'reason', None) or error)}"
         hint = "compare tls.* with the server's TLS settings"
     return Failure(kind=Reach.FAULT, code="tls", text=text, hint=hint)
 

@@ -166,6 +166,15 @@ def epoch_record(value: str) -> EpochRecord | None:
         return None
 
 
+def tokens(rows: Iterable[Row]) -> dict[str, list[str]]:
+    """Rows of ``tconfig``: token → its values (``token`` is no unique key in Pandora's schema)."""
+    values: dict[str, list[str]] = {}
+    for row in rows:
+        if value := text(row, "value"):
+            values.setdefault(text(row, "token"), []).append(value)
+    return values
+
+
 def pandora_servers(rows: Iterable[Row]) -> tuple[PandoraServer, ...]:
     """Rows of ``tserver``, with the age computed by the database."""
     return tuple(

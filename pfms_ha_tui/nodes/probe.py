@@ -310,15 +310,17 @@ class Probe:
         rows = self._told.rows
         if not any(fact in rows for fact in ("pandora", "pandora_servers", "pandora_databases")):
             return None
-        config = {parsing.text(row, "token"): parsing.text(row, "value") for row in rows.get("pandora", ())}
+        config = parsing.tokens(rows.get("pandora", ()))
+        releases = config.get("MR", ())
+        epochs = [parsing.epoch_record(value) for value in config.get(EPOCH_TOKEN, ())]
         databases = [
             (html.unescape(parsing.text(row, "host")), row) for row in rows.get("pandora_databases", ())
         ]
         newest = [parsing.number(row, "keepalive_at") for row in rows.get("pandora_servers", ())]
         return PandoraFacts(
-            schema_release=f"MR {clean(config['MR'])}" if config.get("MR") else None,
+            schema_release=f"MR {clean(releases[0])}" if releases else None,
             newest_keepalive=max((at for at in newest if at), default=None),
-            epoch=parsing.epoch_record(config.get(EPOCH_TOKEN, "")),
+            epoch=max((one for one in epochs if one), key=lambda one: one.epoch, default=None),
             disabled_hosts=tuple(
                 host for host, row in databases if (parsing.integer(row, "disabled") or 0) != 0
             ),

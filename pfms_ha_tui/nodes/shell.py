@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import secrets
 import shlex
-import socket
 import time
 from dataclasses import dataclass, replace
 
@@ -19,19 +18,15 @@ import asyncssh
 from pfms_ha_tui.cluster.observation import ProcessState, Says, ShellObservation, SshState
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
 from pfms_ha_tui.errors import ShellError
-from pfms_ha_tui.nodes import hostkeys, processes
-from pfms_ha_tui.nodes.connection import SqlSession
-from pfms_ha_tui.nodes.dialect import Dialect
-from pfms_ha_tui.nodes.failures import SqlError, clean
-from pfms_ha_tui.nodes.hostkeys import KeyChecker, KeyVerdict
+from pfms_ha_tui.nodes import forwarded, processes
+from pfms_ha_tui.nodes.failures import clean
+from pfms_ha_tui.nodes.sshlogin import SshLogin
 
 Process = asyncssh.SSHClientProcess[bytes]
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes that a command may print before it is stopped."""
 _OBSERVE_TIMEOUT = 5.0
-_KEEPALIVE = 5.0
-_GREETING_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +61,6 @@ class NodeShell:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting = asyncio.Lock()
         self._logins: set[asyncio.Task[None]] = set()
-
-    @property
-    def where(self) -> str:
-        """``user@host:port``."""
-        return f"{self._settings.user}@{self._settings.host}:{self._settings.port}"
 
     def elevated(self, command: str) -> str:
         """The command as root, where the settings say that the account needs ``sudo`` for that."""
@@ -215,12 +205,12 @@ class NodeShell:
         except TimeoutError:
             return Says.LOST, f"{seen_from}, {host}:{port} does not answer"
         except asyncssh.ChannelOpenError as error:
-            return _refused_channel(error, seen_from, f"{host}:{port}")
+            return forwarded.refused_channel(error, seen_from, f"{host}:{port}")
         except (asyncssh.Error, OSError) as error:
             return Says.SILENT, f"the SSH connection to {self.node.label} broke: {clean(error)}"
         try:
             async with asyncio.timeout(timeout):
-                greeting = await _read_packet(reader)
+                greeting = await forwarded.read_packet(reader)
         except TimeoutError:
             writer.close()
             return Says.LOST, f"{seen_from}, {host}:{port} accepts connections but does not greet"
@@ -228,7 +218,7 @@ class NodeShell:
             writer.close()
             return Says.LOST, f"{seen_from}, {host}:{port} closes the connection at once"
         self._finish_login(host, port, greeting, reader, writer)
-        return Says.SEES, f"{seen_from}, {host}:{port} {_greeting_text(greeting)}"
+        return Says.SEES, f"{seen_from}, {host}:{port} {forwarded.greeting_text(greeting)}"
 
     async def close(self) -> None:
         """Close the connection."""
@@ -247,53 +237,8 @@ class NodeShell:
             raise self._error("SSH is switched off for this node", "off", hint="see ssh in the config")
         async with self._connecting:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
+                self._connection = await SshLogin(self.node).connect()
             return self._connection
-
-    async def _connect(self) -> asyncssh.SSHClientConnection:
-        settings = self._settings
-        try:
-            known = hostkeys.load(settings)
-        except ShellError as error:
-            raise self._error(error.reason, error.code, hint=error.hint) from None
-        checker = KeyChecker(settings, known)
-        keys = {} if settings.key is None else {"client_keys": [self._load_key()], "agent_path": None}
-        try:
-            async with asyncio.timeout(settings.connect_timeout):
-                connection = await asyncssh.connect(
-                    settings.host,
-                    settings.port,
-                    username=settings.user,
-                    known_hosts=known,
-                    client_factory=lambda: checker,
-                    config=None,
-                    preferred_auth="publickey",
-                    login_timeout=settings.connect_timeout,
-                    keepalive_interval=_KEEPALIVE,
-                    keepalive_count_max=3,
-                    **keys,
-                )
-        except (asyncssh.Error, OSError, ValueError) as error:
-            raise self._connect_error(error, checker) from None
-        try:
-            checker.remember()
-        except ShellError as error:
-            connection.abort()
-            raise self._error(error.reason, error.code, hint=error.hint) from None
-        return connection
-
-    def _load_key(self) -> asyncssh.SSHKey:
-        path = self._settings.key
-        try:
-            return asyncssh.read_private_key(str(path))
-        except OSError as error:
-            reason, hint = f"the key {path} cannot be read: {error.strerror}", "see ssh_key in the config"
-        except asyncssh.KeyEncryptionError:
-            reason = f"the key {path} is protected by a passphrase"
-            hint = "use a key without one, or load it into an SSH agent and leave ssh_key out"
-        except (asyncssh.KeyImportError, ValueError):
-            reason, hint = f"the file {path} is not a private key", "see ssh_key in the config"
-        raise self._error(reason, "key", hint=hint)
 
     async def _collect(self, process: Process, given: bytes | None, limit: int) -> ShellResult:
         async def feed() -> None:
@@ -334,8 +279,8 @@ class NodeShell:
         host: str,
         port: int,
         greeting: bytes,
-        reader: asyncssh.SSHReader[bytes],
-        writer: asyncssh.SSHWriter[bytes],
+        reader: forwarded.Reader,
+        writer: forwarded.Writer,
     ) -> None:
         """Log in for real, in the background, and leave properly.
 
@@ -346,7 +291,7 @@ class NodeShell:
         if target is None or greeting[4:5] == b"\xff":
             writer.close()
             return
-        task = asyncio.create_task(_login_through(target, self._cluster, greeting, reader, writer))
+        task = asyncio.create_task(forwarded.login_through(target, self._cluster, greeting, reader, writer))
         self._logins.add(task)
         task.add_done_callback(self._logins.discard)
 
@@ -365,132 +310,9 @@ class NodeShell:
     def _error(self, reason: str, code: str, *, hint: str | None = None) -> ShellError:
         return ShellError(reason, node=self.node.label, code=code, hint=hint)
 
-    def _connect_error(self, error: Exception, checker: KeyChecker) -> ShellError:
-        where = self.where
-        if checker.verdict is KeyVerdict.UNKNOWN:
-            fingerprint = checker.key.get_fingerprint() if checker.key else "?"
-            return self._error(
-                f"the host key of {where} is not known ({fingerprint})",
-                "host_key_unknown",
-                hint=f"compare it on the host, then: ssh-keyscan -p {self._settings.port}"
-                f" {shlex.quote(self._settings.host)} >> {hostkeys.known_hosts_path(self._settings)}",
-            )
-        if checker.verdict is KeyVerdict.CHANGED:
-            fingerprint = checker.key.get_fingerprint() if checker.key else "?"
-            return self._error(
-                f"the host key of {where} has changed (now {fingerprint}): this may be another host",
-                "host_key_changed",
-                hint="if the host was reinstalled, remove its old line from"
-                f" {hostkeys.known_hosts_path(self._settings)}",
-            )
-        if isinstance(error, asyncssh.PermissionDenied):
-            return self._error(
-                f"{where} does not accept the key",
-                "denied",
-                hint="add the public key to the account's authorized_keys, and check the user name",
-            )
-        if isinstance(error, asyncssh.KeyExchangeFailed):
-            return self._error(
-                f"{where} offers no common algorithm or none of its known key types: {clean(error.reason)}",
-                "host_key_changed",
-                hint="compare the host's keys with known_hosts",
-            )
-        return self._transport_error(error)
-
-    def _transport_error(self, error: Exception) -> ShellError:
-        where = self.where
-        if isinstance(error, TimeoutError):
-            return self._error(
-                f"no SSH answer from {where} within {self._settings.connect_timeout:g} s",
-                "timeout",
-                hint="check the network and whether the host is up",
-            )
-        if isinstance(error, socket.gaierror):
-            return self._error(
-                f"the name {self._settings.host} cannot be resolved: {clean(error.strerror)}",
-                "name_not_resolved",
-                hint="check the spelling and this host's DNS",
-            )
-        if isinstance(error, ConnectionRefusedError):
-            return self._error(
-                f"SSH connection refused by {where}", "refused", hint="check port and whether sshd runs"
-            )
-        if isinstance(error, OSError):
-            return self._error(
-                f"no SSH connection to {where}: {clean(error.strerror or error)}", "unreachable"
-            )
-        return self._error(
-            f"{where} does not speak SSH properly: {clean(error)}", "protocol", hint="check host and port"
-        )
-
-
-async def _read_packet(reader: asyncssh.SSHReader[bytes]) -> bytes:
-    """The server's first packet, header included (MySQL protocol: three bytes of length, one number)."""
-    head = await reader.readexactly(4)
-    length = int.from_bytes(head[:3], "little")
-    if length > _GREETING_LIMIT:
-        return head + await reader.readexactly(1)
-    return head + await reader.readexactly(length)
-
-
-def _greeting_text(packet: bytes) -> str:
-    if packet[4:5] == b"\xff":
-        return f"answers with error {int.from_bytes(packet[5:7], 'little')}"
-    if packet[4:5] == b"\x0a":
-        version = packet[5:].split(b"\0", 1)[0].decode("latin-1")
-        return f"greets as {clean(Dialect.of(version).text, 60)}"
-    return "answers"
-
-
-def _refused_channel(error: asyncssh.ChannelOpenError, seen_from: str, where: str) -> tuple[Says, str]:
-    """The other host could not make the connection: its testimony, unless it is not allowed or able to."""
-    said = clean(error.reason)
-    if error.code != asyncssh.OPEN_CONNECT_FAILED:
-        return Says.SILENT, f"{seen_from}: forwarding is not possible there ({said})"
-    if any(word in said.lower() for word in ("resolv", "not known", "unknown host", "nodename")):
-        return Says.SILENT, f"{seen_from}: the name in {where} cannot be resolved there"
-    return Says.LOST, f"{seen_from}, {where} cannot be reached: {said}"
-
 
 def _exit_status(process: Process) -> int:
     if process.exit_signal is not None:
         numbers = {"HUP": 1, "INT": 2, "QUIT": 3, "ABRT": 6, "KILL": 9, "SEGV": 11, "PIPE": 13, "TERM": 15}
         return 128 + numbers.get(process.exit_signal[0], 0)
     return process.exit_status if process.exit_status is not None else -1
-
-
-async def _login_through(
-    target: NodeSettings,
-    cluster: ClusterSettings,
-    greeting: bytes,
-    reader: asyncssh.SSHReader[bytes],
-    writer: asyncssh.SSHWriter[bytes],
-) -> None:
-    """A login over a forwarded connection, its bytes carried between the channel and a socket pair."""
-    loop = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-
-    async def inward() -> None:
-        await loop.sock_sendall(ours, greeting)
-        while data := await reader.read(65536):
-            await loop.sock_sendall(ours, data)
-
-    async def outward() -> None:
-        while data := await loop.sock_recv(ours, 65536):
-            writer.write(data)
-
-    def login() -> None:
-        with contextlib.suppress(SqlError), SqlSession(target, cluster) as session:
-            session.login(theirs)
-
-    pumps = [asyncio.create_task(inward()), asyncio.create_task(outward())]
-    try:
-        await asyncio.to_thread(login)
-    finally:
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        ours.close()
-        theirs.close()
-        writer.close()

@@ -241,7 +241,7 @@ def _load_context(tls: Tls) -> ssl.SSLContext:
             context.load_cert_chain(tls.cert, tls.key, password="")
     except (ssl.SSLError, OSError) as error:
         named = ", ".join(str(path) for path in (tls.ca, tls.cert, tls.key) if path is not None)
-        said = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        said = getattr(error, "reason", None) or error.strerror or error
         raise SettingsFaultError(
             f"the TLS files {named} cannot be used: {said}", "see tls.* in the config"
         ) from None
