@@ -1,0 +1,194 @@
+"""The table of everything a key or a command can do, and for each why it cannot be done now.
+
+An action that is not possible is shown in grey; asked for all the same, it says the reason instead of
+doing anything. What changes the cluster joins this table with the operation that does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.binding import Binding, BindingType
+
+from pfms_ha_tui.console.scene import Scene
+from pfms_ha_tui.worker.protocol import Rights
+
+if TYPE_CHECKING:
+    from pfms_ha_tui.console.screens.base import ConsoleScreen
+
+WhyNot = Callable[[Scene, str | None], str | None]
+"""(scene, label of the node under the cursor) → the reason, or ``None`` when it can be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing a person can ask for."""
+
+    id: str
+    """Stable: also the name that ``[console.keys]`` remaps."""
+    keys: str
+    """Default keys, as Textual writes them, separated by commas; empty = by the commands only."""
+    title: str
+    """One or two words, for the line of keys."""
+    about: str
+    """One sentence, for the help and the commands."""
+    run: Callable[[ConsoleScreen], None]
+    why_not: WhyNot
+    drop: int = 5
+    """The line of keys leaves out the highest first when it is too long."""
+
+
+def always(_scene: Scene, _node: str | None) -> None:
+    """Nothing stands against it."""
+    return
+
+
+def why_not_without_state(scene: Scene, _node: str | None) -> str | None:
+    """Needs a cluster that the worker has reported."""
+    return None if scene.state is not None else "nothing is known of the cluster yet"
+
+
+def why_not_without_node(scene: Scene, node: str | None) -> str | None:
+    """Needs a node under the cursor."""
+    return why_not_without_state(scene, node) or (None if node else "no node is chosen")
+
+
+def why_not_without_events(scene: Scene, node: str | None) -> str | None:
+    """Needs something that happened."""
+    return why_not_without_state(scene, node) or (None if scene.events else "nothing has happened yet")
+
+
+def why_not_several(scene: Scene, _node: str | None) -> str | None:
+    """Needs more than one cluster."""
+    return None if len(scene.board.clusters) > 1 else "there is one cluster only"
+
+
+def why_not_read_only(scene: Scene, _node: str | None) -> str | None:
+    """Needs a worker that takes orders from this console."""
+    if not scene.live:
+        return "the worker is not connected"
+    if scene.read_only:
+        return "this console was started with --read-only"
+    if scene.board.welcome is not None and scene.board.welcome.rights is Rights.READ:
+        return f"the worker lets {scene.board.welcome.actor} only look"
+    return None
+
+
+ACTIONS: Mapping[str, Action] = {
+    action.id: action
+    for action in (
+        Action(
+            id="details", keys="enter", title="Details", drop=1,
+            about="Everything about the node under the cursor; in the timeline, about the event.",
+            run=lambda screen: screen.open_details(), why_not=always,
+        ),
+        Action(
+            id="evidence", keys="e", title="Evidence", drop=2,
+            about="What the judgement rests on: findings, guards with their reasons, who sees whom.",
+            run=lambda screen: screen.open_evidence(), why_not=why_not_without_state,
+        ),
+        Action(
+            id="timeline", keys="t", title="Timeline", drop=3,
+            about="All events, with filter, details and export.",
+            run=lambda screen: screen.open_timeline(), why_not=why_not_without_state,
+        ),
+        Action(
+            id="filter", keys="slash", title="Filter", drop=4,
+            about="Show only lines that contain all the words typed. It never limits what is acted on.",
+            run=lambda screen: screen.open_filter(), why_not=always,
+        ),
+        Action(
+            id="severity", keys="v", title="Severity", drop=5,
+            about="Show all events, or from warning up, or critical ones only.",
+            run=lambda screen: screen.next_severity(), why_not=why_not_without_events,
+        ),
+        Action(
+            id="export", keys="x", title="Export", drop=6,
+            about="Write the events shown, and how the cluster stands, to a Markdown file.",
+            run=lambda screen: screen.open_export(), why_not=why_not_without_events,
+        ),
+        Action(
+            id="copy", keys="y", title="Copy", drop=7,
+            about="Copy what the cursor is on to the clipboard of your terminal (OSC 52).",
+            run=lambda screen: screen.copy(), why_not=always,
+        ),
+        Action(
+            id="reload", keys="f5", title="Ask again", drop=8,
+            about="Ask the server again.",
+            run=lambda screen: screen.reload(), why_not=why_not_without_node,
+        ),
+        Action(
+            id="cluster.next", keys="right_square_bracket", title="Next cluster", drop=9,
+            about="Show the next cluster.",
+            run=lambda screen: screen.console.next_cluster(1), why_not=why_not_several,
+        ),
+        Action(
+            id="cluster.previous", keys="left_square_bracket", title="Previous cluster", drop=10,
+            about="Show the cluster before.",
+            run=lambda screen: screen.console.next_cluster(-1), why_not=why_not_several,
+        ),
+        Action(
+            id="help", keys="question_mark", title="Help", drop=0,
+            about="Keys, signs and words.",
+            run=lambda screen: screen.open_help(), why_not=always,
+        ),
+        Action(
+            id="commands", keys="colon,ctrl+p", title="Commands", drop=2,
+            about="Find a command by its name.",
+            run=lambda screen: screen.console.open_palette(), why_not=always,
+        ),
+        Action(
+            id="back", keys="escape", title="Back", drop=0,
+            about="Clear the filter, or go back to the screen before. It never quits.",
+            run=lambda screen: screen.back(), why_not=always,
+        ),
+        Action(
+            id="stop-worker", keys="", title="Stop the worker",
+            about="End the worker: nothing watches the cluster and nothing fails over until it runs again.",
+            run=lambda screen: screen.console.ask_to_stop_worker(), why_not=why_not_read_only,
+        ),
+        Action(
+            id="quit", keys="q,ctrl+c", title="Quit", drop=0,
+            about="Leave the console. The worker goes on, or you are asked.",
+            run=lambda screen: screen.console.leave(), why_not=always,
+        ),
+    )
+}  # fmt: skip
+
+EVERYWHERE = ("help", "commands", "back", "cluster.next", "cluster.previous", "quit")
+"""Bound on the app itself, so that they work on every screen."""
+
+
+def bindings(ids: Iterable[str]) -> list[BindingType]:
+    """The key bindings of those actions; their ids are what a keymap names."""
+    return [
+        Binding(
+            action.keys,
+            f"app.perform('{action.id}')",
+            action.title,
+            id=action.id,
+            tooltip=action.about,
+            show=False,
+        )
+        for action in (ACTIONS[name] for name in ids)
+        if action.keys
+    ]
+
+
+_SHOWN = {
+    "enter": "⏎", "escape": "esc", "slash": "/", "question_mark": "?", "colon": ":", "space": "space",
+    "left_square_bracket": "[", "right_square_bracket": "]", "comma": ",", "full_stop": ".", "minus": "-",
+    "plus": "+", "underscore": "_", "semicolon": ";", "up": "↑", "down": "↓",
+    "pageup": "pgup", "pagedown": "pgdn",
+}  # fmt: skip
+
+
+def shown_keys(keys: str) -> list[str]:
+    """Keys as people write them: ``question_mark,ctrl+p`` → ``?`` and ``^p``."""
+    out: list[str] = []
+    for key in filter(None, (part.strip() for part in keys.split(","))):
+        name = key.removeprefix("ctrl+")
+        out.append(f"^{name}" if name != key else _SHOWN.get(key, key))
+    return out
