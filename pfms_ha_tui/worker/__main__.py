@@ -10,7 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-_READY = b"ready"
+from pfms_ha_tui.worker.spawn import ALREADY_RUNNING
+
+_READY = b"r"
+_RUNNING = b"a"
 
 
 def main() -> int:
@@ -21,7 +24,8 @@ def main() -> int:
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
-        return 0 if os.read(reader, len(_READY)) == _READY else 1
+        outcome = os.read(reader, 1)  # nothing when the child is gone
+        return {_READY: 0, _RUNNING: ALREADY_RUNNING}.get(outcome, 1)
     os.close(reader)
     os._exit(_child(arguments.config, writer))
 
@@ -43,6 +47,8 @@ def _child(config: Path, writer: int) -> int:
     try:
         return run_worker(load(config), foreground=False, on_ready=ready)
     except PfmsError as error:
+        if error.code == "running":
+            os.write(writer, _RUNNING)
         sys.stderr.write(f"pfms-ha-tui worker: {mask(str(error))}\n")
     except Exception as error:
         sys.stderr.write(f"pfms-ha-tui worker: {mask(f'{type(error).__name__}: {error}')}\n")

@@ -57,6 +57,7 @@ class Chronicle:
 
     def __init__(self) -> None:
         self._before: ClusterState | None = None
+        self._verdict: tuple[DiagnosisKind, str | None] | None = None
         self._topics: dict[Hashable, _Flapping] = {}
         self._findings: dict[tuple[DiagnosisKind, str | None], float] = {}
         self._texts: dict[tuple[DiagnosisKind, str | None], str] = {}
@@ -73,19 +74,20 @@ class Chronicle:
         for node in state.snapshot.nodes:
             old = before.snapshot.node(node.label) if before is not None else None
             yield from _node_changes(old, node)
+        if any(node.observation is None for node in state.snapshot.nodes):
+            return  # what half of the nodes tell at the start is no diagnosis
         yield from self._finding_changes(state)
-        if before is None or _verdict(before) != _verdict(state):
+        if self._verdict != _verdict(state):
+            self._verdict = _verdict(state)
             diagnosis = state.diagnosis
-            started = before is None and diagnosis.kind is DiagnosisKind.UNKNOWN
-            if not started:
-                yield Draft(
-                    node=diagnosis.master if diagnosis.kind is not DiagnosisKind.HEALTHY else None,
-                    severity=diagnosis.severity,
-                    kind=diagnosis.kind,
-                    text=diagnosis.text,
-                    details="\n".join(diagnosis.evidence) or None,
-                    topic=_verdict(state),
-                )
+            yield Draft(
+                node=diagnosis.master if diagnosis.kind is not DiagnosisKind.HEALTHY else None,
+                severity=diagnosis.severity,
+                kind=diagnosis.kind,
+                text=diagnosis.text,
+                details="\n".join(diagnosis.evidence) or None,
+                topic=_verdict(state),
+            )
 
     def _finding_changes(self, state: ClusterState) -> Iterator[Draft]:
         mono = state.snapshot.mono

@@ -19,7 +19,10 @@ from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.worker.client import WorkerClient
 
 START_TIMEOUT = 20.0
+ALREADY_RUNNING = 3
+"""The starter's exit status when another worker holds the state directory."""
 _TAIL = 2000
+_CONNECT_AGAIN = 0.05
 
 
 async def ensure_worker(
@@ -35,21 +38,29 @@ async def ensure_worker(
     except WorkerError as exc:
         if exc.code != "no_worker":
             raise
+    deadline = asyncio.get_running_loop().time() + timeout
     try:
         await spawn_worker(settings.source, timeout=timeout)
+        started = True
     except WorkerError as exc:
-        # Another console may have started one at the same moment.
-        with contextlib.suppress(WorkerError):
-            return await WorkerClient.connect(settings.worker.socket, client=client), False
-        raise exc
-    return await WorkerClient.connect(settings.worker.socket, client=client), True
+        if exc.code != "running":
+            raise
+        started = False  # another console was quicker; its worker may need another moment
+    while True:
+        try:
+            return await WorkerClient.connect(settings.worker.socket, client=client), started
+        except WorkerError as exc:
+            if exc.code != "no_worker" or asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(_CONNECT_AGAIN)
 
 
 async def spawn_worker(config: Path, *, timeout: float = START_TIMEOUT) -> None:
     """Start a detached worker with the settings in ``config``; its socket answers when this returns.
 
     Raises:
-        WorkerError: with the last lines of what it said.
+        WorkerError: with the last lines of what it said; ``code`` ``running`` when another worker holds
+            the state directory.
     """
     with tempfile.TemporaryFile() as said:
         starter = await asyncio.create_subprocess_exec(
@@ -79,4 +90,5 @@ async def spawn_worker(config: Path, *, timeout: float = START_TIMEOUT) -> None:
             code="start",
         )
     reason = text.removeprefix("pfms-ha-tui worker: ") or f"it ended with status {status}"
-    raise WorkerError(f"the worker could not be started: {reason}", code="start")
+    code = "running" if status == ALREADY_RUNNING else "start"
+    raise WorkerError(f"the worker could not be started: {reason}", code=code)

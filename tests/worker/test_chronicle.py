@@ -91,7 +91,9 @@ def kinds(chronicle: Chronicle, seen: ClusterState) -> list[str]:
 def test_a_healthy_start_is_one_line_and_the_same_again_is_none() -> None:
     chronicle = Chronicle()
     unknown = Diagnosis(kind=DiagnosisKind.UNKNOWN, severity=Severity.UNKNOWN, text="starting", master=None)
-    assert kinds(chronicle, state(diagnosis=unknown)) == []
+    unasked = NodeState(label="node2", host="node2", port=3306, order=1, role=Role.UNKNOWN)
+    assert kinds(chronicle, state(unasked, diagnosis=unknown)) == []
+    assert kinds(chronicle, state(node(server=facts()), unasked, diagnosis=unknown)) == []
     assert kinds(chronicle, state(node(server=facts(), ssh=SshState.UP))) == ["Healthy"]
     for second in range(2, 30):
         assert kinds(chronicle, state(node(server=facts(), mono=second, ssh=SshState.UP), mono=second)) == []
