@@ -12,13 +12,14 @@ import shlex
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pfms_ha_tui import masking
 from pfms_ha_tui.config.settings import Account
 from pfms_ha_tui.masking import MASK, Secret, mask
 from pfms_ha_tui.worker.logs import MaskingFormatter
@@ -34,8 +35,12 @@ class Holder:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def canary() -> Secret:
-    return Secret(CANARY)
+def canary() -> Iterator[Secret]:
+    """Secrets made up here are not masked in other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masking, "_known", dict(masking._known))
+        patch.setattr(masking, "_longest_first", [])
+        yield Secret(CANARY)
 
 
 @pytest.mark.parametrize(

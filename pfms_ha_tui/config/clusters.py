@@ -117,18 +117,29 @@ class _ClusterReader:
 
     def _account(self, name: str, values: Values) -> Account | None:
         user, password = values.get(f"{name}.user"), self._password(name, values)
-        needed = name == "admin" or user is not None
-        if user is None and needed and f"{name}_user" not in self._source.table:
-            self._fault(
-                f"{name}_user", "is missing", hint="pandora_conf with ha_dbuser or dbuser would do too"
-            )
-        given = any(way in self._source.table for way in _ways(name))
-        if password is None and needed and not given and f"{name}.password" not in values:
-            hint = f"or {name}_password_file, {name}_password_env, or pandora_conf with ha_dbpass or dbpass"
-            self._fault(f"{name}_password", "is missing", hint=hint)
+        for key, found in (("user", user), ("password", password)):
+            ways = _ways(name) if key == "password" else (f"{name}_user",)
+            given = f"{name}.{key}" in values or any(way in self._source.table for way in ways)
+            if found is None and not given and self._needs(name):
+                self._fault(f"{name}_{key}", "is missing", hint=self._other_way(key))
         if user is None or password is None:
             return None
         return Account(user=str(user.value), password=password)
+
+    def _needs(self, name: str) -> bool:
+        """Whether an account must be complete: one for replication only when it is named at all."""
+        if name == "admin" or f"{name}_user" in self._source.table:
+            return True
+        named = self._source.pandora.get("repl_dbuser") if self._source.pandora is not None else None
+        return named is not None and named.key == "repl_dbuser"
+
+    def _other_way(self, key: str) -> str:
+        word = "dbuser" if key == "user" else "dbpass"
+        return (
+            f"{word} would do too"
+            if self._source.document is None
+            else f"pandora_conf with {word} would do too"
+        )
 
     def _password(self, name: str, values: Values) -> Secret | None:
         reading, source = self._reading, self._source

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-_LARGEST = 1_000_000
+_LARGEST = 256_000
 
 
 class UnreadableError(Exception):
@@ -35,7 +35,7 @@ def read(path: Path) -> Content:
     """The content of a small regular file.
 
     Raises:
-        UnreadableError: missing, not allowed, not a regular file, or larger than 1 MB.
+        UnreadableError: missing, not allowed, not a regular file, or larger than 256 kB.
     """
     try:
         # Not blocking: a FIFO without a writer would hang the start for ever.
@@ -54,7 +54,7 @@ def read(path: Path) -> Content:
     finally:
         os.close(handle)
     if len(data) > _LARGEST:
-        raise UnreadableError("is larger than 1 MB, which no settings are")
+        raise UnreadableError("is larger than 256 kB, which no settings are")
     return Content(path, data, bool(status.st_mode & stat.S_IROTH), bool(status.st_mode & stat.S_IWOTH))
 
 

@@ -374,8 +374,8 @@ CLUSTER = Section(
         Option(
             "merge_max_rows_per_second",
             "merge.max_rows_per_second",
-            Whole(1, 10**9),
-            "Upper limit; absent = the slaves' lag alone limits.",
+            Maybe(Whole(1, 10**9)),
+            "Upper limit; none = the slaves' lag alone limits.",
         ),
         Option(
             "merge_max_slave_lag",

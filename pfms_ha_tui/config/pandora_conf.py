@@ -127,7 +127,7 @@ def labels(hosts: tuple[HostEntry, ...]) -> tuple[str, ...]:
     """A label for each host: the first part of its name, or ``node`` and its number if that is not clear."""
     numbered = tuple(f"node{entry.position}" for entry in hosts)
     named = tuple(_short_name(entry.host) or number for entry, number in zip(hosts, numbered, strict=True))
-    return named if len(set(named)) == len(named) else numbered
+    return named if len({name.lower() for name in named}) == len(named) else numbered
 
 
 def _short_name(host: str) -> str | None:

@@ -11,12 +11,13 @@ from typing import TypeVar
 
 from pfms_ha_tui.config import files, toml_lines
 from pfms_ha_tui.config.faults import Fault, clean, nearest
-from pfms_ha_tui.config.kinds import Kind, WrongValueError, shown
+from pfms_ha_tui.config.kinds import Kind, OneOf, WrongValueError, shown
 from pfms_ha_tui.config.options import Option, Section
 from pfms_ha_tui.config.pandora_conf import KEYS, PandoraConf, parse
 from pfms_ha_tui.masking import Secret
 
 _TOML_LINE = re.compile(rb"^\s*\[{1,2}\s*[\"'A-Za-z]", re.MULTILINE)
+_ENDLESS_NAME = re.compile(r"(?:[\w\"'-]{1,200}[ \t]*\.[ \t]*){51}")
 Made = TypeVar("Made")
 KeyPath = toml_lines.Path
 Table = Mapping[str, object]
@@ -119,6 +120,11 @@ class Reading:
             return None
         # TOML's own newlines only: tomllib refuses a lone carriage return, and counts lines after this.
         text = text.replace("\r\n", "\n")
+        if (endless := _ENDLESS_NAME.search(text)) is not None:
+            # tomllib takes the square of the parts in time: minutes for a file of 100 kB.
+            reason = "holds a name of more than 50 parts, which no settings have"
+            self.fault(reason, file=path, line=text.count("\n", 0, endless.start()) + 1)
+            return None
         try:
             data = tomllib.loads(text)
             lines = toml_lines.key_lines(text)
@@ -250,7 +256,11 @@ class Reading:
         try:
             value = option.kind.read(raw)
         except WrongValueError as error:
-            self.fault_at(document, path, str(error) if option.secret else f"{error}, not {shown(raw)}")
+            reason = str(error) if option.secret else f"{error}, not {shown(raw)}"
+            words = option.kind.words if isinstance(option.kind, OneOf) else ()
+            meant = nearest(raw, words) if isinstance(raw, str) else None
+            hint = None if meant else option.doc.removesuffix(".")
+            self.fault_at(document, path, reason, meant=meant, hint=hint)
             return None
         if isinstance(value, Path):
             value = document.path.parent / value
