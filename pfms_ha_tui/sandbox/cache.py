@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from pfms_ha_tui.errors import SandboxError
 
 CACHE_VARIABLE = "PFMS_HA_TUI_CACHE"
+_IN_USE = 86_400.0
 
 
 def cache_directory() -> Path:
@@ -61,6 +63,14 @@ def ensure(name: str, build: Callable[[Path], None], *, timeout: float) -> Path:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     return entry
+
+
+def prune(pattern: str) -> None:
+    """Remove entries whose name matches and that are old enough to be in nobody's use any more."""
+    for entry in cache_directory().glob(pattern):
+        with contextlib.suppress(OSError):
+            if entry.is_dir() and time.time() - entry.stat().st_mtime > _IN_USE:
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 @contextmanager

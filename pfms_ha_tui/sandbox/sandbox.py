@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,22 +13,20 @@ from types import TracebackType
 from typing import Any
 
 from pfms_ha_tui.errors import SandboxError
-from pfms_ha_tui.sandbox import files, guardian, keys, shell
+from pfms_ha_tui.sandbox import files, keys, shell
 from pfms_ha_tui.sandbox.files import SandboxPaths
 from pfms_ha_tui.sandbox.mycnf import Accounts, NodeFiles, settings, write_accounts, write_config
 from pfms_ha_tui.sandbox.namespaces import NamespaceNetwork
 from pfms_ha_tui.sandbox.network import LoopbackNetwork, Network
 from pfms_ha_tui.sandbox.node import NetworkFault, SandboxNode
 from pfms_ha_tui.sandbox.options import SSH_PORT, SandboxOptions
+from pfms_ha_tui.sandbox.ownership import Ownership
 from pfms_ha_tui.sandbox.programs import ServerProgram, find_program
 from pfms_ha_tui.sandbox.replication import follow, open_master, wait_until_caught_up, wait_until_replicating
 from pfms_ha_tui.sandbox.seed import Seed, SeedNode
 from pfms_ha_tui.sandbox.sqlclient import SqlClient
 from pfms_ha_tui.sandbox.template import copy_datadir, template_datadir
 from pfms_ha_tui.sandbox.writing import SandboxWriter
-
-_LONGEST_ROOT = 70
-"""A Unix socket's path has 107 bytes; the node's part needs the rest."""
 
 
 class Sandbox:
@@ -47,9 +39,7 @@ class Sandbox:
         self._paths: SandboxPaths | None = None
         self._network: Network | None = None
         self._writer: SandboxWriter | None = None
-        self._guardian: subprocess.Popen[bytes] | None = None
-        self._lifeline: int | None = None
-        self._lock: int | None = None
+        self._ownership: Ownership | None = None
 
     @staticmethod
     def start(options: SandboxOptions | None = None) -> Starting:
@@ -102,6 +92,11 @@ class Sandbox:
         if self._writer is None:
             raise SandboxError("this sandbox has no writer")
         return self._writer
+
+    @property
+    def guardian_pid(self) -> int | None:
+        """The process that clears everything away when this one ends."""
+        return self._ownership.guardian_pid if self._ownership is not None else None
 
     @property
     def exec_prefix(self) -> tuple[str, ...]:
@@ -190,25 +185,14 @@ class Sandbox:
             self._writer = None
         for node in self.nodes:
             node.ssh.kill()
-        cleared = self._paths is None or guardian.clear_away(self._paths.root)
-        if self._network is not None:
-            self._network.close()
-            self._network = None
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
-        if self._guardian is not None:
-            try:
-                self._guardian.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                self._guardian.kill()
-                self._guardian.wait()
-            self._guardian = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-        if not cleared:
-            raise SandboxError(f"the sandbox at {self.root} could not be removed whole")
+        ownership, self._ownership = self._ownership, None
+        try:
+            if ownership is not None:
+                ownership.release()
+        finally:
+            if self._network is not None:
+                self._network.close()
+                self._network = None
 
     def start_now(self) -> None:
         """Start everything, without an event loop; on any failure, Ctrl-C included, nothing is left.
@@ -225,13 +209,12 @@ class Sandbox:
 
     def _start_parts(self) -> None:
         options = self.options
-        guardian.clear_abandoned(Path(tempfile.gettempdir()))
         program = find_program(options.flavor)
         template = template_datadir(program)
-        self._paths = paths = SandboxPaths(_make_root(options.root))
-        self._lock = _take_lock(paths.root)
+        self._ownership = ownership = Ownership(options.root)
+        self._paths = paths = SandboxPaths(ownership.root)
         self._network = network = _make_network(options, paths.root)
-        self._start_guardian(self._lock, network)
+        ownership.guard(network.descriptors)
         self._write_common_files()
         self.nodes = tuple(
             self._make_node(number, host, program, network)
@@ -269,22 +252,6 @@ class Sandbox:
                     paths, self.accounts.pandora, rate=options.writer_rate, prefix=network.worker_prefix
                 )
             list(pool.map(lambda node: node.ssh.wait_ready(), self.nodes))
-
-    def _start_guardian(self, lock: int, network: Network) -> None:
-        reading, writing = os.pipe()
-        script = Path(guardian.__file__)
-        try:
-            self._guardian = subprocess.Popen(
-                [sys.executable, "-I", str(script), str(self.root), str(reading), str(os.getpid())],
-                pass_fds=(reading, lock, *network.descriptors),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        finally:
-            os.close(reading)
-        self._lifeline = writing
 
     def _write_common_files(self) -> None:
         for directory in (self.paths.ssh, self.paths.state_dir, self.paths.pandora):
@@ -380,31 +347,6 @@ class Starting:
                 await self._sandbox.stop()
             raise
         return self._sandbox
-
-
-def _make_root(chosen: Path | None) -> Path:
-    try:
-        if chosen is None:
-            root = Path(tempfile.mkdtemp(prefix=guardian.ROOT_PREFIX)).resolve()
-        else:
-            root = chosen.absolute()
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(root.iterdir()):
-                raise SandboxError(f"the sandbox directory {root} is not empty")
-    except OSError as error:
-        raise SandboxError(f"the sandbox directory cannot be made: {error}") from error
-    if len(str(root)) > _LONGEST_ROOT:
-        shutil.rmtree(root, ignore_errors=True)
-        raise SandboxError(
-            f"the path {root} is too long for Unix sockets", hint="set TMPDIR to a shorter path"
-        )
-    return root
-
-
-def _take_lock(root: Path) -> int:
-    lock = os.open(root / guardian.LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
 
 
 def _make_network(options: SandboxOptions, root: Path) -> Network:

@@ -30,7 +30,12 @@ def template_datadir(program: ServerProgram) -> Path:
     fingerprint = hashlib.sha256(recipe.encode()).hexdigest()[:10]
     name = f"template-{program.flavor}-{program.series}-{fingerprint}"
     build = _build_mariadb if program.flavor is Flavor.MARIADB else _build_mysql
-    return cache.ensure(name, lambda directory: build(program, script, directory), timeout=180) / "data"
+
+    def build_and_prune(directory: Path) -> None:
+        build(program, script, directory)
+        cache.prune(f"template-{program.flavor}-*")
+
+    return cache.ensure(name, build_and_prune, timeout=180) / "data"
 
 
 def copy_datadir(template: Path, datadir: Path) -> None:

@@ -25,7 +25,7 @@ from pfms_ha_tui.sandbox import Sandbox, SandboxOptions
 
 async def main():
     async with Sandbox.start(SandboxOptions(rows=10, root=Path(sys.argv[1]))) as sandbox:
-        print(sandbox._guardian.pid, flush=True)
+        print(sandbox.guardian_pid, flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(main())
