@@ -49,11 +49,10 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -
     reading = Reading(environ)
     settings = _Loader(reading, source).load()
     if settings is None or reading.faults:
-        raise SettingsError(
-            sorted(reading.faults, key=lambda fault: (fault.file or "", fault.line or 0)),
-            warnings=reading.warnings,
-            files=reading.files,
-        )
+        faults = sorted(reading.faults, key=lambda fault: (fault.file or "", fault.line or 0))
+        if reading.dropped:
+            faults.append(Fault(reason="many more faults"))
+        raise SettingsError(faults, warnings=reading.warnings, files=reading.files)
     return settings
 
 
@@ -99,7 +98,7 @@ class _Loader:
         for key in document.data:
             if key not in _TOP:
                 in_cluster = CLUSTER.option(key) is not None
-                meant = f"clusters.NAME.{key}" if in_cluster else nearest(key, _TOP)
+                meant = f"clusters.NAME.{key}" if in_cluster else reading.nearest(key, _TOP)
                 reading.fault_at(document, (key,), "is not a known key", meant=meant)
         tables = reading.table(document, document.data, ("clusters",))
         if "clusters" not in document.data and exists(USUAL_PATH):
@@ -108,7 +107,7 @@ class _Loader:
         if not document.data.get("clusters"):
             hint = f"add a [clusters.NAME] table; {USUAL_PATH} would do too, but does not exist"
             reading.fault_at(document, ("clusters",), "no cluster is described", hint=hint)
-        found = [self._cluster(document, tables, name) for name in tables]
+        found = [None if reading.enough else self._cluster(document, tables, name) for name in tables]
         return tuple(cluster for cluster in found if cluster is not None)
 
     def _cluster(self, document: Document, tables: Table, name: str) -> ClusterSettings | None:

@@ -17,6 +17,7 @@ from pfms_ha_tui.config.pandora_conf import KEYS, PandoraConf, parse
 from pfms_ha_tui.masking import Secret
 
 _TOML_LINE = re.compile(rb"^\s*\[{1,2}\s*[\"'A-Za-z]", re.MULTILINE)
+_MOST_FAULTS = 200
 _ENDLESS_NAME = re.compile(r"(?:[\w\"'-]{1,200}[ \t]*\.[ \t]*){51}")
 Made = TypeVar("Made")
 KeyPath = toml_lines.Path
@@ -60,9 +61,20 @@ class Reading:
     def __init__(self, environ: Mapping[str, str]):
         self.environ = environ
         self.faults: list[Fault] = []
+        self.dropped = 0
+        """Faults beyond those that anybody would read."""
         self.warnings: list[str] = []
         self.files: list[Path] = []
         self.origins: dict[str, str] = {}
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much is wrong that looking for more is a waste of time."""
+        return len(self.faults) >= _MOST_FAULTS
+
+    def nearest(self, word: str, valid: Iterable[str]) -> str | None:
+        """The one of ``valid`` that was probably meant."""
+        return None if self.enough else nearest(word, valid)
 
     def fault(
         self,
@@ -74,7 +86,10 @@ class Reading:
         meant: str | None = None,
         hint: str | None = None,
     ) -> None:
-        """Remember one thing that is wrong."""
+        """Remember one thing that is wrong, unless enough is."""
+        if self.enough:
+            self.dropped += 1
+            return
         where = str(file) if file is not None else None
         self.faults.append(Fault(reason=reason, file=where, line=line, key=key, nearest=meant, hint=hint))
 
@@ -183,7 +198,7 @@ class Reading:
         for key, raw in self.table(document, table, path).items():
             at = (*path, key)
             if valid is not None and key not in valid:
-                self.fault_at(document, at, "is not known", meant=nearest(key, valid))
+                self.fault_at(document, at, "is not known", meant=self.nearest(key, valid))
                 continue
             try:
                 found[key] = str(kind.read(raw))
@@ -278,13 +293,13 @@ class Reading:
             flat = [name for name in section.names if name.startswith(prefix)]
             if flat:
                 for below in inner:
-                    meant = nearest(prefix + below, flat)
+                    meant = self.nearest(prefix + below, flat)
                     self.fault_at(
                         document, (*path, below), "is not a known key", meant=self._beside(path, meant)
                     )
                 if inner:
                     return
-        meant = by_pandora.get(key.lower()) or nearest(key, section.names)
+        meant = by_pandora.get(key.lower()) or self.nearest(key, section.names)
         self.fault_at(document, path, "is not a known key", meant=self._beside(path, meant))
 
     @staticmethod

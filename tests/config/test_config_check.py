@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,16 @@ def test_many_faults_end_in_a_count(config: Path) -> None:
         load(config, environ={})
     assert len(caught.value.faults) == 50
     assert caught.value.reason.endswith("and 30 more")
+
+
+def test_thousands_of_faults_take_no_more_than_moments(config: Path) -> None:
+    config.write_text(TEXT + "".join(f"x{number} = 1\n" for number in range(8000)), encoding="utf-8")
+    started = time.monotonic()
+    with pytest.raises(SettingsError) as caught:
+        load(config, environ={})
+    assert time.monotonic() - started < 20
+    assert len(caught.value.faults) == 201
+    assert caught.value.faults[-1] == "many more faults"
 
 
 def test_any_config_error_can_be_shown() -> None:
