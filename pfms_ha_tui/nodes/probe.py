@@ -27,7 +27,8 @@ RARE_BEAT = 60.0
 
 EPOCH_TOKEN = "pfms_ha_epoch"  # noqa: S105 - the name of a row of tconfig, not a secret
 
-_STATE = "state"
+STATE = "state"
+"""The first question of each probe: needs no privilege and no lock, so that any living server answers it."""
 _MAY_NOT = frozenset({1044, 1045, 1142, 1143, 1227})
 """Denied for lack of a privilege: that does not change from one slow beat to the next."""
 
@@ -215,7 +216,7 @@ class Probe:
             try:
                 rows, _ = self.session.receive()
             except SqlError as error:
-                if error.ends_session or question.fact == _STATE:
+                if error.ends_session or question.fact == STATE:
                     raise
                 self._note_missing(question.fact, error)
                 return list(self._asked[index + 1 :])
@@ -245,7 +246,7 @@ class Probe:
     def _due(self, now: float) -> tuple[list[Question], bool]:
         dialect = self._dialect
         slow = now >= self._slow_at
-        questions = [Question(_STATE, _state_query(dialect))]
+        questions = [Question(STATE, _state_query(dialect))]
         if now >= self._rare_at:
             questions.append(Question("variables", _show("VARIABLES", _VARIABLES)))
         questions += [
@@ -271,7 +272,7 @@ class Probe:
 
     def _server_facts(self) -> ServerFacts:
         told, dialect = self._told, self._dialect
-        state = told.rows[_STATE][0]
+        state = told.rows[STATE][0]
         variables, status = told.named("variables"), told.named("status")
         replication = told.rows.get("replication")
         channels = None if replication is None else parsing.replication_channels(replication)

@@ -13,13 +13,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pfms_ha_tui.cluster.observation import Failure, NodeObservation, Reach
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
 from pfms_ha_tui.nodes import wire
 from pfms_ha_tui.nodes.connection import SqlSession
 from pfms_ha_tui.nodes.failures import NoGreetingError, SqlError, classify
-from pfms_ha_tui.nodes.probe import Answers, Probe
+from pfms_ha_tui.nodes.probe import STATE, Answers, Probe
 from pfms_ha_tui.nodes.writeprobe import WriteProbe
 
 _log = logging.getLogger(__name__)
@@ -37,12 +38,25 @@ _REDIAL_FIRST, _REDIAL_LAST = 10.0, 600.0
 server's queue, and counts against ``max_connect_errors`` when it wakes up."""
 
 
+_STUCK_FIRST, _STUCK_LAST = 5.0, 60.0
+"""Seconds that a question is left out after it was not answered, doubling each time."""
+
+
 class _Replaced(Exception):  # noqa: N818 - control flow, never seen outside
     """A second connection was greeted while the first one was silent."""
 
     def __init__(self, probe: Probe):
         super().__init__()
         self.probe = probe
+
+
+@dataclass(frozen=True, slots=True)
+class _Stuck:
+    """A question that the server left open."""
+
+    times: int
+    until: float
+    """Monotonic time until which it is not asked."""
 
 
 class NodeProber:
@@ -79,6 +93,8 @@ class NodeProber:
         self._kind = Reach.UNKNOWN
         self._attempts = 0
         self._redial_after = _REDIAL_FIRST
+        self._stuck: dict[str, _Stuck] = {}
+        self._left_sessions: list[tuple[int, float]] = []
 
     def start(self) -> None:
         """Start the thread; the first probe begins at once."""
@@ -105,17 +121,14 @@ class NodeProber:
 
     def _run(self) -> None:
         try:
-            while not self._ending.is_set():
-                started = time.monotonic()
-                try:
-                    self._probe_once()
-                except wire.CalledOffError:
-                    break
-                except SqlError as error:
-                    if self._ending.is_set():
-                        break
-                    self._report_failure(error.failure)
-                self._rest(started)
+            with contextlib.suppress(wire.CalledOffError):
+                while True:
+                    started = time.monotonic()
+                    try:
+                        self._probe_once()
+                    except SqlError as error:
+                        self._report_failure(error.failure)
+                    self._rest(started)
         finally:
             self._drop()
             self._stop.close()
@@ -129,45 +142,69 @@ class NodeProber:
         """
         if self._probe is not None:
             try:
-                self._ask(self._probe)
+                self._ask()
                 return
             except SqlError as error:
                 if not error.ends_session:
                     raise
-                self._drop()
         for left in reversed(range(_CLOSING_TRIES)):
             try:
                 self._probe = self._connect()
-                self._ask(self._probe)
+                self._ask()
                 return
             except SqlError as error:
-                if error.ends_session:
-                    self._drop()
                 if error.code != "closed" or not left:
                     raise
                 self._wait(_CLOSING_GAP)
 
-    def _ask(self, probe: Probe) -> None:
-        while True:
+    def _ask(self) -> None:
+        """Probe over the open connection; it is dropped if it is of no more use.
+
+        Raises:
+            SqlError: it was not answered.
+        """
+        while self._probe is not None:
             try:
-                answers = probe.ask(self._until_answer)
+                answers = self._probe.ask(self._until_answer)
             except _Replaced as news:
-                self._replace(probe, news.probe)
-                probe = news.probe
+                self._leave_open(self._probe)
+                self._drop()
+                self._probe = news.probe
+            except SqlError as error:
+                if error.code == "timeout":
+                    self._leave_open(self._probe)
+                if error.ends_session:
+                    self._drop()
+                raise
+            except BaseException:
+                self._drop()
+                raise
             else:
+                self._stuck = {fact: stuck for fact, stuck in self._stuck.items() if fact in answers.missing}
+                self._end_left_sessions(self._probe.session, answers.server.uptime)
                 self._report_answers(answers)
                 return
 
-    def _replace(self, old: Probe, new: Probe) -> None:
-        """The server lives but left a question open: go on with the new connection, without that question."""
-        fact = old.open_question
-        if fact is not None and fact != "state":
-            new.suspend(fact, f"the server did not answer within {SILENCE:g} s")
-        number = old.session.connection_id
-        self._forget(old.session)
-        self._probe = new
-        with contextlib.suppress(SqlError):
-            new.session.execute(new.session.dialect.kill(number))
+    def _leave_open(self, probe: Probe) -> None:
+        """A question was not answered in time, be it by a server that otherwise lives: ask it less often."""
+        self._left_sessions.append((probe.session.connection_id, time.monotonic()))
+        fact = probe.open_question
+        if fact is not None and fact != STATE:
+            times = self._stuck[fact].times + 1 if fact in self._stuck else 1
+            pause = min(_STUCK_FIRST * 2 ** (times - 1), _STUCK_LAST)
+            self._stuck[fact] = _Stuck(times=times, until=time.monotonic() + pause)
+
+    def _end_left_sessions(self, session: SqlSession, uptime: int | None) -> None:
+        """Sessions that the server still works for would pile up.
+
+        Numbers begin anew when a server restarts, and may then be somebody else's: only sessions that
+        were left while this very server ran are ended.
+        """
+        left, self._left_sessions = self._left_sessions, []
+        for number, since in left:
+            if uptime is not None and uptime > time.monotonic() - since + 1:
+                with contextlib.suppress(SqlError):
+                    session.execute(session.dialect.kill(number))
 
     def _connect(self) -> Probe:
         """A new connection, greeted and logged in."""
@@ -208,7 +245,12 @@ class NodeProber:
         except BaseException:
             self._forget(session)
             raise
-        return Probe(session, self._cluster)
+        probe = Probe(session, self._cluster)
+        now = time.monotonic()
+        for fact, stuck in self._stuck.items():
+            if stuck.until > now:
+                probe.suspend(fact, "the server did not answer this question in time", stuck.until - now)
+        return probe
 
     def _until_answer(self, session: SqlSession) -> None:
         """Wait for the first byte of an answer; report the silence, and look behind it."""
