@@ -34,6 +34,8 @@ class Limits:
     """A transaction open for longer is not killed without being told to."""
     catch_up: float = 300.0
     """For a slave to come close to its master before the pause."""
+    repoint: float = 60.0
+    """For another slave to apply what the new master had."""
     drain: float = 600.0
     """For the relay log to be applied in a failover."""
     no_progress: float = 30.0

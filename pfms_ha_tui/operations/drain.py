@@ -141,6 +141,12 @@ class Drain:
             raise OperationError(
                 f"its SQL thread does not run{why}", node=self._link.label, code="sql_thread"
             )
+        if self._upto is not None and state.executed is not None and _beyond(state.executed, self._upto):
+            raise OperationError(
+                f"it applied more than was asked for: it is at {state.executed}, beyond {self._upto}",
+                node=self._link.label,
+                hint="its master did not stand still",
+            )
         now = self._run.clock.mono()
         if (state.read, state.executed) != self._last:
             self._last, self._moved_at = (state.read, state.executed), now
@@ -347,6 +353,10 @@ def bytes_between(
             return None
         total += size - (start.pos if number == start.number else 0)
     return total
+
+
+def _beyond(position: BinlogPosition, other: BinlogPosition) -> bool:
+    return position.comparable(other) and position > other
 
 
 def _next_file(name: str) -> str:

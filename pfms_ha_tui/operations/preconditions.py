@@ -24,7 +24,12 @@ SELECT trx_mysql_thread_id AS id, trx_rows_modified AS changed,
 
 
 async def switchover_complaints(
-    operation: ClusterOperation, master_label: str, target_label: str, *, kill_long: bool
+    operation: ClusterOperation,
+    master_label: str,
+    target_label: str,
+    *,
+    others: Sequence[str] = (),
+    kill_long: bool = False,
 ) -> list[str]:
     """One sentence for each thing that speaks against it; empty when nothing does.
 
@@ -41,6 +46,7 @@ async def switchover_complaints(
         _transactions(operation, master, kill_long=kill_long),
         _account(operation, target_label),
         _hosts_file(operation),
+        *(_other(operation, label) for label in others),
     )
     return [complaint for part in found for complaint in part]
 
@@ -79,6 +85,20 @@ async def _slave(operation: ClusterOperation, master: Link, target: Link) -> lis
     if state.channel:
         complaints.append(f"{label} follows through the named channel {state.channel!r}")
     return complaints
+
+
+async def _other(operation: ClusterOperation, label: str) -> list[str]:
+    """A slave that is far behind would keep the old master from following; a broken one does not count."""
+    link = await operation.try_link(label)
+    state = await link.replication() if link is not None else None
+    if state is None or not state.sql or state.seconds_behind is None:
+        return []
+    limit = operation.context.cluster.policy.max_lag
+    if state.seconds_behind > limit:
+        return [
+            f"{label} is {state.seconds_behind} s behind, more than {limit:g} s: it could not be repointed"
+        ]
+    return []
 
 
 async def _eligible(operation: ClusterOperation, master: Link, target: Link) -> list[str]:

@@ -12,6 +12,7 @@ from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.connection import SqlSession
 from pfms_ha_tui.nodes.dialect import Statement
 from pfms_ha_tui.nodes.failures import SqlError
+from pfms_ha_tui.nodes.parsing import replication, text
 from pfms_ha_tui.nodes.service import NodeService
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
@@ -46,6 +47,23 @@ class Own:
 async def own_coordinates(link: Link) -> Own:
     """Where its next own change will be written."""
     return Own(position=await link.coordinates(), gtids=await link.gtid_executed())
+
+
+async def note_source(link: Link, run: StepRun) -> None:
+    """Note whom a slave follows, before it forgets.
+
+    Raises:
+        OperationError: it follows nobody.
+    """
+    row = await link.replication_row()
+    if row is None:
+        raise OperationError("it follows nobody", node=link.label)
+    state = replication(row)
+    allowed = text(row, "Source_SSL_Allowed") or text(row, "Master_SSL_Allowed")
+    source = Source(
+        host=state.source_host, port=state.source_port, gtid=state.gtid, tls=allowed.lower() == "yes"
+    )
+    await run.note(source=source)
 
 
 def change_source(
@@ -158,7 +176,8 @@ class Detach(Step):
         link = await self.operation.link(label)
         state = await link.replication()
         if state is not None:
-            await self._note_source(link, state, run)
+            if run.fact("source", Source) is None:
+                await note_source(link, run)
             await link.execute(link.dialect.stop_replica)
             await self._nothing_came_in(link, executed, run)
             await link.execute(link.dialect.reset_replica_all)
@@ -210,14 +229,6 @@ class Detach(Step):
 
     def _label(self, run: StepRun) -> str:
         return self.node or run.need("candidate", str)
-
-    async def _note_source(self, link: Link, state: Replication, run: StepRun) -> None:
-        row = await link.replication_row() or {}
-        allowed = str(row.get("Source_SSL_Allowed") or row.get("Master_SSL_Allowed") or "No")
-        source = Source(
-            host=state.source_host, port=state.source_port, gtid=state.gtid, tls=allowed.lower() == "yes"
-        )
-        await run.note(source=source)
 
     async def _nothing_came_in(self, link: Link, executed: BinlogPosition, run: StepRun) -> None:
         """Between the drain and the stop the receiver may have got more, from a master that is not gone."""

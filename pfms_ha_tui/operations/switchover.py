@@ -32,7 +32,7 @@ from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.drain import Drain, bytes_between, restart_applier
 from pfms_ha_tui.operations.preconditions import switchover_complaints
 from pfms_ha_tui.operations.records import MarkKind
-from pfms_ha_tui.operations.roles import Detach, Follow, Promote, lock_node
+from pfms_ha_tui.operations.roles import Detach, Follow, Promote, lock_node, note_source
 from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
 from pfms_ha_tui.operations.view import OperationState, StepState
 from pfms_ha_tui.operations.waiting import await_progress
@@ -76,8 +76,9 @@ class Switchover(ClusterOperation):
             Detach(self, target),
             PromoteTarget(self, target, old_master=master, automatic=False),
             HostsFileStep(self, target, self.restart),
-            Follow(self, master, target),
+            # before the old master follows: what it would log then must not reach them through it
             *(RepointSlave(self, label, target) for label in params.others),
+            Follow(self, master, target),
             PandoraStep(self, target, self.restart),
             EventStep(self, target, self.outcome, Criticity.INFORMATIONAL),
             HookStep(self, HookEvent.SWITCHOVER_FINISHED, self.hook_facts),
@@ -177,7 +178,11 @@ class Check(_SwitchoverStep):
     async def run(self, run: StepRun) -> str | None:
         """Look at both nodes."""
         complaints = await switchover_complaints(
-            self.operation, self.master, self.target, kill_long=self.operation.asked.kill_long
+            self.operation,
+            self.master,
+            self.target,
+            others=self.operation.asked.others,
+            kill_long=self.operation.asked.kill_long,
         )
         if complaints:
             raise OperationError("; ".join(complaints), code="precondition")
@@ -229,6 +234,7 @@ class CatchUp(_SwitchoverStep):
             clock=run.clock,
             node=self.target,
         )
+        await note_source(target, run)
         return f"{left} bytes behind"
 
 
@@ -358,6 +364,7 @@ class ReachMaster(_SwitchoverStep):
         """Let it apply again; a slave that cannot be asked is not changed by that."""
         with contextlib.suppress(SqlError):
             await restart_applier(await self.operation.link(self.target))
+        return None
 
 
 class PromoteTarget(Promote):
@@ -394,7 +401,7 @@ class RepointSlave(Follow):
         if not own.gtid:
             try:
                 await Drain(
-                    link, run, deadline=limits.catch_up, no_progress=limits.no_progress, upto=upto
+                    link, run, deadline=limits.repoint, no_progress=limits.no_progress, upto=upto
                 ).run()
             except PfmsError as error:
                 reason = f"it did not reach {upto}, where the new master took over: {error.reason}"
