@@ -1,0 +1,81 @@
+"""Every picture of the README and the runbook, made from the real program on a real cluster.
+
+``make screenshots`` runs it. It starts ``pfms-ha-tui demo --headless``, looks at it through the console at
+several sizes, brings about the faults that the pictures show, and writes PNG files into ``screenshots/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SCREENSHOTS = ROOT / "screenshots"
+SETTLE = 45.0
+"""Seconds of normal life before the first picture, so that the lag graph has something to show."""
+
+SIZES = ("80x24", "120x40", "200x60")
+
+
+def main() -> int:
+    """Take them all."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    with cluster() as described:
+        time.sleep(SETTLE)
+        for size in SIZES:
+            shoot(described, f"dashboard-{size}", size=size)
+        shoot(described, "dashboard-light-120x40", theme="light")
+        shoot(described, "dashboard-colour-blind-120x40", theme="colour-blind")
+        shoot(described, "node-120x40", keys="j enter")
+        shoot(described, "evidence-120x40", keys="e")
+        shoot(described, "timeline-120x40", keys="t")
+        shoot(described, "help-120x40", keys="question_mark")
+    return 0
+
+
+@contextlib.contextmanager
+def cluster(*options: str) -> Iterator[dict[str, Any]]:
+    """A running demo, as it describes itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pfms_ha_tui", "demo", "--headless", *options],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit("the demo did not start")
+        yield json.loads(line)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def shoot(
+    described: dict[str, Any], name: str, *, size: str = "120x40", keys: str = "", theme: str = "dark"
+) -> None:
+    """One picture."""
+    out = SCREENSHOTS / f"{name}.png"
+    subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "tools" / "render.py")),
+            *("--socket", described["socket"], "--size", size, "--keys", keys, "--theme", theme),
+            *("--out", str(out)),
+        ],
+        check=True,
+    )
+    out.with_suffix(".svg").unlink()
+    sys.stderr.write(f"{out.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
