@@ -103,6 +103,8 @@ def settings(
         "sql-mode": "",
         "max-connections": "200",
         "thread-cache-size": "8",
+        "table-open-cache": "400",
+        "table-definition-cache": "400",
         "innodb-file-per-table": "1",
         "innodb-flush-method": "O_DIRECT",
         "innodb-flush-log-at-trx-commit": "2",

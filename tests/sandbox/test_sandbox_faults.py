@@ -89,6 +89,7 @@ async def test_a_frozen_server_can_be_stopped(node: SandboxNode) -> None:
     node.freeze()
     await node.stop()
     assert not node.running
+    assert (node.directory / "exit.status").read_text().strip() == "0"
 
 
 async def test_start_options_hold_for_one_start(node: SandboxNode) -> None:

@@ -43,6 +43,19 @@ async def test_a_lost_row_is_found(sandbox: Sandbox) -> None:
     assert await sandbox.writer.lost_on(sandbox.master) == [SequencedRow("tevento", lost.sequence)]
 
 
+async def test_a_refused_row_is_not_acknowledged(sandbox: Sandbox) -> None:
+    await sandbox.writer.wait_for_rows(5)
+    await sandbox.master.sql("SET GLOBAL read_only = 1")
+    deadline = time.monotonic() + 20
+    while "read-only" not in str((await sandbox.writer.stats()).last_error):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    acknowledged = len(sandbox.writer.acknowledged())
+    await asyncio.sleep(0.5)
+    assert len(sandbox.writer.acknowledged()) == acknowledged
+    assert await sandbox.writer.lost_on(sandbox.master) == []
+
+
 async def test_a_pause_holds(sandbox: Sandbox) -> None:
     await sandbox.writer.wait_for_rows(5)
     paused = await sandbox.writer.pause()
