@@ -19,8 +19,20 @@ method              params                      result
 ``events``          :class:`EventsQuery`        ``list[Event]``, newest first
 ``lag``             :class:`LagQuery`           ``list[LagSample]``, oldest first
 ``node``            :class:`NodeQuery`          :class:`NodeDetails`
-``stop``            :class:`Nothing`            ``Nothing``; needs full rights
+``operations``      :class:`OperationsQuery`    ``list[OperationView]``, newest first
+``plan``            :class:`Order`              :class:`Plan`: every guard and step, nothing changed
+``start``           :class:`Start`              ``OperationView``; its progress comes with ``state``
+``cancel``          :class:`OperationRef`       ``Nothing``: asked for; it ends at the next safe point
+``give_up``         :class:`OperationRef`       ``Nothing``: an interrupted operation ends as it is
+``pause``           :class:`Pause`              ``Nothing``
+``resume``          :class:`ClusterRef`         ``Nothing``
+``acknowledge``     :class:`ClusterRef`         ``Nothing``
+``set_mode``        :class:`SetMode`            ``Nothing``
+``name_master``     :class:`NodeQuery`          ``Nothing``
+``stop``            :class:`Nothing`            ``Nothing``
 ==================  ==========================  ==========================================
+
+From ``start`` on, all need full rights.
 """
 
 from __future__ import annotations
@@ -163,6 +175,93 @@ class NodeDetails:
     """How many sessions there are, our own included; ``None`` = may not be read."""
     grants: tuple[str, ...] = ()
     """SHOW GRANTS of the administrator's account."""
+
+
+class OrderKind(StrEnum):
+    """What a person can order."""
+
+    FAILOVER = "failover"
+    SWITCHOVER = "switchover"
+    REJOIN = "rejoin"
+    LOCK = "lock"
+    """Make one of several writable nodes read-only and end its sessions."""
+    REOPEN = "reopen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One operation as it is asked for."""
+
+    cluster: str
+    kind: OrderKind
+    target: str | None = None
+    """The node that is promoted, rejoined, locked or reopened; a failover may leave the choice to the worker."""
+    kill_long: bool = False
+    """Switchover: transactions that have been open for long may be killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an order would do."""
+
+    operation: OperationView
+    """Not run; its steps carry the exact SQL and shell."""
+    confirm: str
+    """The label that has to be typed: the node that is changed the most."""
+    why_not: str | None = None
+    """Why it is refused; ``None`` = it may be started."""
+    impact: tuple[str, ...] = ()
+    """What it costs, one sentence each: the loss meter, the sessions that are ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Begin an order, or rehearse it against the live cluster."""
+
+    order: Order
+    confirm: str | None = None
+    """The label as it was typed; not needed for a rehearsal."""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRef:
+    """One operation."""
+
+    cluster: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationsQuery:
+    """The newest operations of a cluster."""
+
+    cluster: str
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRef:
+    """One cluster."""
+
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Maintenance for so long."""
+
+    cluster: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMode:
+    """How much the worker may do by itself."""
+
+    cluster: str
+    mode: Mode
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
