@@ -23,16 +23,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pfms_ha_tui import __version__
+from pfms_ha_tui.cluster.decision import Decision
 from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.config.settings import ClusterSettings, Settings, WorkerSettings
 from pfms_ha_tui.errors import PfmsError, WorkerError
 from pfms_ha_tui.worker.handlers import Answers
+from pfms_ha_tui.worker.hands import Hands
 from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.lock import Lock
 from pfms_ha_tui.worker.logs import logging_to
 from pfms_ha_tui.worker.memory import ClusterMemory
-from pfms_ha_tui.worker.monitor import ClusterMonitor, OnDecision
+from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.peer import Access, Peer
 from pfms_ha_tui.worker.protocol import PROTOCOL_VERSION, ClusterState, Welcome
 from pfms_ha_tui.worker.rival import find_rival
@@ -46,6 +48,7 @@ log = logging.getLogger(__name__)
 EXIT_FAILED = 4
 """The exit status after a fault of the worker itself."""
 RIVAL_BEAT = 10.0
+_STOP_HANDS = 1.0
 _STOP_PROBERS = 1.0
 _STALLED_AFTER = 30.0
 """Seconds without a tick after which the watchdog is told nothing any more."""
@@ -55,13 +58,16 @@ _LOOP_THREADS = 16
 _THREADS_END = 0.2
 
 
+MakeHands = Callable[["Worker"], Hands]
+
+
 def run_worker(
     settings: Settings,
     *,
     foreground: bool = True,
     on_ready: Callable[[], None] | None = None,
     senses: Senses | None = None,
-    on_decision: OnDecision | None = None,
+    hands: MakeHands | None = None,
 ) -> int:
     """Watch the clusters of ``settings`` until told to stop; the result is an exit status.
 
@@ -70,7 +76,7 @@ def run_worker(
         foreground: Also log to stderr.
         on_ready: Called once the socket answers.
         senses: How nodes are seen; the network by default.
-        on_decision: What acts on decisions; nothing by default.
+        hands: Makes what carries out decisions; without it the worker only watches.
 
     Raises:
         WorkerError: it cannot start: another worker runs, a path cannot be used.
@@ -85,7 +91,7 @@ def run_worker(
                 from pfms_ha_tui.worker.network import Network  # the heavy imports, after the cheap refusals
 
                 senses = Network()
-            worker = Worker(settings, senses, on_ready=on_ready, on_decision=on_decision)
+            worker = Worker(settings, senses, on_ready=on_ready, hands=hands)
             code = _run_loop(worker)
             if hanging := _hanging_threads():
                 log.warning("left behind: %s", ", ".join(hanging))
@@ -107,7 +113,7 @@ class Worker:
         senses: Senses,
         *,
         on_ready: Callable[[], None] | None = None,
-        on_decision: OnDecision | None = None,
+        hands: MakeHands | None = None,
     ):
         self.settings = settings
         self.senses = senses
@@ -131,7 +137,8 @@ class Worker:
         )
         self.monitors: dict[str, ClusterMonitor] = {}
         self._on_ready = on_ready
-        self._on_decision = on_decision
+        self._make_hands = hands
+        self._hands: Hands | None = None
         self._stopping = asyncio.Event()
         self._why = ""
         self._failed = False
@@ -155,6 +162,10 @@ class Worker:
             Answers(self.settings, self.journal, self.senses, states=self._states, stop=self.stop).offer(
                 self.methods
             )
+            if self._make_hands is not None:
+                self._hands = self._make_hands(self)
+                self._hands.offer(self.methods)
+                await self._hands.start()
             await self.server.start()
             self._say("worker_started", f"worker {os.getpid()} started, version {__version__}")
             for monitor in self.monitors.values():
@@ -181,6 +192,12 @@ class Worker:
             self._stopping.set()
 
     async def _shut_down(self) -> None:
+        if self._hands is not None:
+            try:
+                async with asyncio.timeout(2 * _STOP_HANDS):
+                    await self._hands.stop(_STOP_HANDS)
+            except Exception:
+                log.exception("what was running could not be left in order")
         await asyncio.gather(
             self.server.close(),
             *(monitor.stop(_STOP_PROBERS) for monitor in self.monitors.values()),
@@ -195,7 +212,7 @@ class Worker:
             memory,
             self.senses,
             publish=self.server.publish,
-            on_decision=self._on_decision,
+            on_decision=self._decided,
             notes=self._notes,
         )
 
@@ -224,10 +241,16 @@ class Worker:
             log_file=str(self.settings.worker.log_file),
         )
 
+    def _decided(self, monitor: ClusterMonitor, decision: Decision) -> None:
+        if self._hands is not None:
+            self._hands.decided(monitor, decision)
+
     def _event(self, event: Event) -> None:
         level = logging.WARNING if event.severity in (Severity.WARNING, Severity.CRITICAL) else logging.INFO
         log.log(level, "%s%s", f"{event.cluster}: " if event.cluster else "", event.text)
         self.server.publish_events([event])
+        if self._hands is not None:
+            self._hands.happened(event)
 
     def _say(self, kind: str, text: str, severity: Severity = Severity.INFO) -> None:
         self.journal.add_event(cluster="", severity=severity, kind=kind, text=text)

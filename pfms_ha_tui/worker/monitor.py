@@ -46,8 +46,9 @@ from pfms_ha_tui.worker.threads import in_thread
 log = logging.getLogger(__name__)
 
 WITNESS_BEAT = 10.0
-_COALESCE = 0.002
-"""Seconds in which news that arrive together are judged together."""
+_COALESCE, _COALESCE_MOST = 0.002, 0.5
+"""Seconds in which news that arrive together are judged together: at least, and at most. In between, as
+long as the last judgement took, so that with many nodes judging never fills the loop."""
 _QUICK_FOR = 2.0
 _QUICK_BEAT = 0.1
 """For the first seconds of a suspicion the slaves are asked this often: the verdict waits for them."""
@@ -124,6 +125,7 @@ class ClusterMonitor:
         self._adoption: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._judging_fault: str | None = None
+        self._took = 0.0
         self._stopped = False
 
     @property
@@ -180,7 +182,8 @@ class ClusterMonitor:
     def judge_soon(self) -> None:
         """Judge within a moment; what arrives until then is judged with it."""
         if self._soon is None and not self._stopped:
-            self._soon = asyncio.get_running_loop().call_later(_COALESCE, self._judge_now)
+            wait = min(max(_COALESCE, self._took), _COALESCE_MOST)
+            self._soon = asyncio.get_running_loop().call_later(wait, self._judge_now)
 
     def _judge_now(self) -> None:
         self._soon = None
@@ -227,6 +230,7 @@ class ClusterMonitor:
 
     def _evaluate(self, *, tick: bool) -> None:
         """Judge the cluster as it is known now. A fault in judging is shown, and nothing is decided."""
+        began = time.perf_counter()
         try:
             judgement, state = self._judged()
             self._allow_write_probe(judgement.facts)
@@ -239,6 +243,7 @@ class ClusterMonitor:
             self._judging_fault = None
         except Exception as exc:
             self._judging_failed(exc)
+        self._took = time.perf_counter() - began
 
     def _judged(self) -> tuple[Judgement, ClusterState]:
         self.memory.expire()
