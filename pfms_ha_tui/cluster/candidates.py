@@ -111,6 +111,8 @@ def _standing(
         return f"{name} does not answer"
     if current(node, snapshot, policy) is None:
         return f"{name} answers, but could not be read"
+    if not answered_since_fault(node, master):
+        return f"{name} has not been seen since {master.label} stopped answering"
     return None
 
 
@@ -146,6 +148,13 @@ def _replication(
 
 def _error(errno: int, text: str) -> str:
     return f" (error {errno}: {words.quoted(text)})" if errno else ""
+
+
+def answered_since_fault(node: NodeState, master: NodeState) -> bool:
+    """Whether the node's last answer is from within the master's fault: a common end leaves older ones."""
+    if master.fault_since is None:
+        return True
+    return node.answered_at is not None and node.answered_at >= master.fault_since
 
 
 def lag_of(node: NodeState, master: NodeState) -> float | None:

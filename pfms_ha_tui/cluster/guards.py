@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pfms_ha_tui.cluster import words
-from pfms_ha_tui.cluster.candidates import choose, lag_of, why_not_candidate
+from pfms_ha_tui.cluster.candidates import answered_since_fault, choose, lag_of, why_not_candidate
 from pfms_ha_tui.cluster.clocks import clock_skew
 from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind
 from pfms_ha_tui.cluster.observation import IoState, ProcessState, Says, ShellObservation, SshState
@@ -202,14 +202,12 @@ def _isolation(snapshot: Snapshot | None, master: NodeState | None, policy: Poli
     title = "this host is not cut off"
     if snapshot is None:
         return Guard(key="isolation", title=title, ok=None, reason="nothing has been seen yet")
-    if master is None:
-        here = [node.label for node in in_order(snapshot.nodes) if answers(node, snapshot, policy)]
-    else:
-        here = [
-            node.label
-            for node in in_order(snapshot.nodes)
-            if node.label != master.label and answers(node, snapshot, policy)
-        ]
+    here = [
+        node.label
+        for node in in_order(snapshot.nodes)
+        if answers(node, snapshot, policy)
+        and (master is None or (node.label != master.label and answered_since_fault(node, master)))
+    ]
     said = witnesses(snapshot)
     if any(opinion.says is Says.LOST for opinion in said) and all(
         opinion.says is not Says.SEES for opinion in said

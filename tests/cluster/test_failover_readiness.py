@@ -322,6 +322,15 @@ class TestCandidate:
         lab.ticks(6)
         assert self.why(lab) == "there is no fresh word from node2"
 
+    def test_a_slave_not_seen_since_the_fault_may_not(self) -> None:
+        """It may have died in the same moment."""
+        lab = settled()
+        lab.kill("node1")
+        lab.servers["node2"].probed = False
+        lab.ticks(2, 0.1)
+        assert self.why(lab) == "node2 has not been seen since node1 stopped answering"
+        assert lab.guard("isolation").ok is False
+
     def test_the_lag_from_before_the_fault_counts_when_the_server_says_null(self) -> None:
         lab = settled()
         lab.servers["node2"].lag = 45
