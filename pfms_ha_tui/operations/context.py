@@ -112,8 +112,15 @@ class ClusterOperation(Operation):
         self.context = context
         self.cluster = context.cluster.name
         self.lock = ClusterLock(context.cluster)
+        self.candidate: str | None = None
+        """The node to be promoted, once it is chosen."""
         self.hooks = Hooks(context.cluster, timeout=context.limits.hook)
         self._links: dict[str, Link] = {}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every node of the cluster."""
+        return tuple(node.label for node in self.context.cluster.nodes)
 
     async def link(self, label: str) -> Link:
         """A session with a node; a new one if the last was lost.

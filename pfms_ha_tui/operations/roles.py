@@ -166,7 +166,7 @@ class Detach(Step):
 
     def preview(self) -> Sequence[str]:
         """The statements."""
-        dialect = self.operation.dialect(self.node or "")
+        dialect = self.operation.dialect(self.node or self.operation.candidate or "")
         return (*dialect.promote(), dialect.show_binlog_status)
 
     async def run(self, run: StepRun) -> str | None:
@@ -268,7 +268,7 @@ class Promote(Step):
 
     def preview(self) -> Sequence[str]:
         """The statements."""
-        statements = self.operation.dialect(self.node or "").set_read_only(False)
+        statements = self.operation.dialect(self.node or self.operation.candidate or "").set_read_only(False)
         return (
             *statements[:-1],
             "UPDATE tconfig SET value = '{…}' WHERE token = 'pfms_ha_epoch'",
