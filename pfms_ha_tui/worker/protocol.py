@@ -195,7 +195,7 @@ class Order:
     cluster: str
     kind: OrderKind
     target: str | None = None
-    """The node that is promoted, rejoined, locked or reopened; a failover may leave the choice to the worker."""
+    """The node that is promoted, rejoined, locked or reopened; ``None``: the worker chooses (failover)."""
     kill_long: bool = False
     """Switchover: transactions that have been open for long may be killed."""
 
