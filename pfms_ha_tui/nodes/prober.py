@@ -380,6 +380,8 @@ class NodeProber:
 
     def _rest(self, started: float) -> None:
         """Wait for the next tick, a kick, the end, or a sign from the open socket."""
+        if self._probe is not None and self._probe.session.closed:
+            self._drop()
         now = time.monotonic()
         due = started + self._interval
         if self._probe is None and self._kind in (Reach.REFUSED, Reach.HUNG):

@@ -68,11 +68,13 @@ class SshLogin:
             return asyncssh.read_private_key(str(path))
         except OSError as error:
             reason, hint = f"the key {path} cannot be read: {error.strerror}", "see ssh_key in the config"
-        except asyncssh.KeyEncryptionError:
-            reason = f"the key {path} is protected by a passphrase"
-            hint = "use a key without one, or load it into an SSH agent and leave ssh_key out"
-        except (asyncssh.KeyImportError, ValueError):
-            reason, hint = f"the file {path} is not a private key", "see ssh_key in the config"
+        except ValueError as error:
+            # asyncssh tells a missing passphrase by its text only, and not by one class.
+            if isinstance(error, asyncssh.KeyEncryptionError) or "passphrase" in str(error).lower():
+                reason = f"the key {path} is protected by a passphrase"
+                hint = "use a key without one, or load it into an SSH agent and leave ssh_key out"
+            else:
+                reason, hint = f"the file {path} is not a private key", "see ssh_key in the config"
         raise self._error(reason, "key", hint=hint)
 
     @property
@@ -131,6 +133,12 @@ class SshLogin:
         if isinstance(error, ConnectionRefusedError):
             return self._error(
                 f"SSH connection refused by {where}", "refused", hint="check port and whether sshd runs"
+            )
+        if isinstance(error, ConnectionError | asyncssh.ConnectionLost):
+            return self._error(
+                f"{where} closes the connection during the login",
+                "closed",
+                hint="check host and port, and the host's limits on SSH logins",
             )
         if isinstance(error, OSError):
             return self._error(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import asyncssh
 
 from pfms_ha_tui.cluster.observation import NodeObservation, Reach
 from pfms_ha_tui.cluster.policy import Policy
@@ -115,9 +118,14 @@ class Recorder:
 
 def client_key(folder: Path) -> Path:
     """A private key that no server knows."""
-    import asyncssh
-
     path = folder / "stranger"
     path.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
     path.chmod(0o600)
+    return path
+
+
+def locked_key(folder: Path) -> Path:
+    """A private key under a passphrase."""
+    path = folder / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "sesame", "-f", path], check=True)
     return path
