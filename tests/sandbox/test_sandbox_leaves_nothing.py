@@ -63,6 +63,7 @@ def start_owner(folder: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[st
         owner.wait()
         if owner.stdout is not None:
             owner.stdout.close()
+    guardian.clear_away(folder / f"{guardian.ROOT_PREFIX}owned")
 
 
 def _wait_until(condition: Callable[[], object], what: str) -> None:
