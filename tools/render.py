@@ -22,7 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support import console_states as states  # noqa: E402
+from support import console_past as past  # noqa: E402
+from support.console_states import STATES  # noqa: E402
+from support.console_story import StillClock  # noqa: E402
 
 from pfms_ha_tui.config.settings import ConsoleSettings  # noqa: E402
 from pfms_ha_tui.console.app import Console  # noqa: E402
@@ -96,7 +98,7 @@ async def from_worker(
 
 async def from_states(arguments: argparse.Namespace, settings: ConsoleSettings, size: tuple[int, int]) -> str:
     """The same with a scripted worker that holds one of the states of the tests."""
-    clock = states.StillClock()
+    clock = StillClock()
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "worker.sock"
         async with ScriptedWorker(socket, version="0.1.0") as worker:
@@ -122,15 +124,15 @@ async def from_states(arguments: argparse.Namespace, settings: ConsoleSettings, 
 def fill(worker: ScriptedWorker, names: list[str]) -> None:
     """Let the scripted worker tell the states of those names and the past of the tests."""
     for number, name in enumerate(names):
-        state = states.STATES[name]()
+        state = STATES[name]()
         if number:
             state = replace(state, name=f"pandora-{name}")
         worker.publish(state)
-        worker.events += [replace(event, cluster=state.name) for event in states.past_events()]
+        worker.events += [replace(event, cluster=state.name) for event in past.past_events()]
         for node in state.snapshot.nodes:
             if node.replication is not None:
-                worker.lag[(state.name, node.label)] = states.lag_history()
-            worker.details[(state.name, node.label)] = states.details(node.label)
+                worker.lag[(state.name, node.label)] = past.lag_history()
+            worker.details[(state.name, node.label)] = past.details(node.label)
 
 
 def write_png(svg: str, out: Path) -> None:

@@ -116,7 +116,7 @@ STEP = {
     StepState.DONE: Sign("✔", "done", Ink.OK),
     StepState.FAILED: Sign("✖", "failed", Ink.BAD),
     StepState.SKIPPED: Sign("○", "skipped", Ink.DIM),
-    StepState.UNDONE: Sign("←", "undone", Ink.WARN),
+    StepState.UNDONE: Sign("‹", "undone", Ink.WARN),
 }
 
 MODE = {

@@ -185,7 +185,9 @@ def wrap(value: Line, width: int, *, indent: int = 0, most: int | None = None) -
             current, used = list(lead), indent
         current.append(Span(text, token.ink))
         used += cell_len(text)
-    current += [blank for blank in blanks if blank.ink is not Ink.PLAIN]
+    # A block with a background keeps the blank at its end.
+    if blanks and blanks[0].ink is not Ink.PLAIN and used + len(blanks[0].text) <= width:
+        current.append(blanks[0])
     if current:
         lines.append(tuple(current))
     if most is not None and len(lines) > most:
@@ -215,7 +217,7 @@ def _split(text: str, cells: int) -> tuple[str, str]:
 _ASCII = str.maketrans(
     {
         "●": "o", "○": ".", "◷": "q", "⟳": "~", "✖": "x", "✔": "+", "★": "*", "▲": "!", "‖": "=",
-        "▶": ">", "├": "|", "└": "`", "│": "|", "─": "-", "›": ">", "·": "-", "—": "-", "–": "-",
+        "▶": ">", "├": "|", "└": "`", "│": "|", "─": "-", "›": ">", "‹": "<", "·": "-", "—": "-", "–": "-",
         "…": "~", "≤": "<=", "≥": ">=", "→": "->", "←": "<-", "×": "x", "⏎": "enter", "↑": "up",
         "↓": "down", "“": '"', "”": '"', "’": "'", "‘": "'", "•": "*", _REPLACEMENT: "?",
         "▁": "_", "▂": ".", "▃": ":", "▄": "-", "▅": "=", "▆": "+", "▇": "%", "█": "#", "╌": "-",

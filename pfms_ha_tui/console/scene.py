@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from pfms_ha_tui.cluster.diagnosis import Severity
@@ -115,6 +116,11 @@ class Scene:
         age = node.age(self.mono)
         interval = self.state.interval if self.state else 1.0
         return age is None or age > max(self.stale_after, 3 * interval)
+
+    @property
+    def day(self) -> int:
+        """The local day, as an ordinal: events of another one are shown with their date."""
+        return datetime.fromtimestamp(self.wall).toordinal()
 
     @property
     def events(self) -> tuple[Event, ...]:

@@ -6,7 +6,14 @@ colour-blind theme uses the blue and orange of Okabe and Ito's palette where the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
+from rich.style import Style
+from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
+
+from pfms_ha_tui.console.ink import Ink
 
 
 def _theme(
@@ -107,6 +114,68 @@ THEMES = {
         ),
     )
 }  # fmt: skip
+
+_INKS: dict[Ink, tuple[str, str]] = {
+    Ink.PLAIN: ("foreground", ""),
+    Ink.DIM: ("ink-dim", ""),
+    Ink.STRONG: ("foreground", "bold"),
+    Ink.HEAD: ("ink-dim", "bold"),
+    Ink.KEY: ("accent", "bold"),
+    Ink.OK: ("ink-ok", ""),
+    Ink.INFO: ("ink-info", ""),
+    Ink.BUSY: ("ink-busy", ""),
+    Ink.WARN: ("ink-warn", ""),
+    Ink.BAD: ("ink-bad", "bold"),
+    Ink.UNKNOWN: ("ink-warn", "italic"),
+    Ink.MASTER: ("accent", "bold"),
+}
+"""Ink → variable of the theme, text style."""
+_SHOUTS = {
+    Ink.SHOUT_OK: "ink-ok",
+    Ink.SHOUT_WARN: "ink-warn",
+    Ink.SHOUT_BAD: "ink-bad",
+    Ink.SHOUT_UNKNOWN: "ink-busy",
+}
+"""Ink → variable of the theme for the block behind the word."""
+_KEEP = frozenset({Ink.HEAD, Ink.KEY, Ink.DIM})
+"""What does not fade: it tells nothing about the nodes."""
+
+
+def ink_style(
+    variables: Mapping[str, str], ink: Ink, *, faded: bool = False, no_color: bool = False
+) -> Style:
+    """How ``ink`` looks, as a style to lay over the pane's own.
+
+    Args:
+        variables: the theme's.
+        ink: what it means.
+        faded: the pane shows a memory, which is grey as a whole.
+        no_color: the terminal shall have no colours: blocks are drawn in reverse.
+    """
+    if ink in _SHOUTS:
+        if no_color:
+            return Style(bold=True, reverse=True)
+        back, front = _colour(variables[_SHOUTS[ink]]), _colour(variables["ink-on-shout"])
+        return Style(color=front.rich_color, bgcolor=back.rich_color, bold=True)
+    variable, text = _INKS[ink]
+    if faded and ink not in _KEEP:
+        variable, text = "ink-dim", ""
+    return Style(
+        color=_colour(variables[variable]).rich_color,
+        bold="bold" in text or None,
+        italic="italic" in text or None,
+    )
+
+
+@lru_cache(maxsize=256)
+def _colour(value: str) -> Color:
+    return Color.parse(value)
+
+
+def background_style(variables: Mapping[str, str], *, focused: bool) -> Style:
+    """What lies under the cursor's line."""
+    return Style(bgcolor=_colour(variables["pane-cursor" if focused else "surface"]).rich_color)
+
 
 CHOICES = ("dark", "light", "colour-blind")
 """What the config and the command palette offer; each has a variant of sixteen colours."""

@@ -135,7 +135,8 @@ class ConsoleScreen(Screen[None]):
 
     def show(self, scene: Scene) -> None:
         """Draw ``scene``; a screen adds its own panes to this."""
-        self.set_class(scene.stale, "-stale")
+        for pane in self.query(".fades").results(Pane):
+            pane.fade(scene.stale)
         self.query_one("#title", Strip).paint(lambda width, _h: [title_line(scene, width, self.place)])
         self._show_tabs(scene)
         self.show_banner(scene)

@@ -17,7 +17,7 @@ from pfms_ha_tui.console.widgets.lag import lag_lines, lag_title
 from pfms_ha_tui.console.widgets.nodes import nodes_page
 from pfms_ha_tui.console.widgets.pane import Listing, Pane
 from pfms_ha_tui.console.widgets.readiness import readiness_lines, readiness_title
-from pfms_ha_tui.console.widgets.timeline import chosen, timeline_page
+from pfms_ha_tui.console.widgets.timeline import Choice, timeline_page
 from pfms_ha_tui.console.widgets.topology import topology_lines
 
 THREE_PANES = 110
@@ -26,6 +26,8 @@ FOUR_PANES = 170
 LEAST_TOP = 9
 """Lines of the upper row: seven guards and a border."""
 LEAST_TIMELINE = 4
+SHOWN = 200
+"""Events on the dashboard; the timeline screen has them all."""
 MANY_NODES = 8
 """From so many nodes on the filter is about them too; a few are never hidden."""
 
@@ -38,6 +40,7 @@ class Dashboard(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self._choice = Choice()
         self._fold: tuple[int, ...] = ()
         """How the panes are laid out now."""
 
@@ -65,7 +68,8 @@ class Dashboard(ConsoleScreen):
         self._pane("topology").paint(lambda width, height: topology_lines(scene, width, height))
         readiness = self._pane("readiness")
         readiness.set_title(readiness_title(scene))
-        readiness.paint(lambda width, height: readiness_lines(scene, width, height))
+        guards = scene.state.readiness.guards if scene.state else None
+        readiness.paint(lambda width, height: readiness_lines(scene, width, height), guards)
         lag = self._pane("lag")
         if lag.display:
             lag.set_title(lag_title(lag.outer_size.width))
@@ -81,11 +85,9 @@ class Dashboard(ConsoleScreen):
             title += f" · {fmt.age(scene.data_age)} old"
         nodes.set_title(title)
         timeline = self.query_one("#events", Listing)
-        events = chosen(scene.events, self.words)
+        events = self._choice.of(scene.events, self.words)
         timeline.set_title(self.filtered("Timeline", len(events), len(scene.events)))
-        timeline.paint(
-            lambda width, height: timeline_page(scene, events[:200], width, height, everything=True)
-        )
+        timeline.paint(lambda width, _h: timeline_page(scene, events[:SHOWN], width), (events, scene.day))
 
     def _pane(self, name: str) -> Pane:
         return self.query_one(f"#{name}", Pane)
@@ -138,7 +140,7 @@ class Dashboard(ConsoleScreen):
             self.open_node(self.node)
 
     def open_export(self) -> None:
-        self.console.export(chosen(self.scene.events, self.words))
+        self.console.export(self._choice.of(self.scene.events, self.words))
 
     def to_copy(self) -> tuple[str, str] | None:
         pane = self.focused

@@ -14,7 +14,7 @@ from pfms_ha_tui.console.ink import Ink, Line, line
 from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.base import ConsoleScreen
 from pfms_ha_tui.console.widgets.pane import Document, Listing
-from pfms_ha_tui.console.widgets.timeline import LEVELS, chosen, event_lines, timeline_page
+from pfms_ha_tui.console.widgets.timeline import LEVELS, Choice, event_lines, timeline_page
 from pfms_ha_tui.errors import WorkerError
 
 _LEVEL_WORDS = {Severity.WARNING: "warning and worse", Severity.CRITICAL: "critical only"}
@@ -34,6 +34,8 @@ class TimelineScreen(ConsoleScreen):
         self._level: Severity | None = None
         self._events: list[Event] = []
         self._asking = False
+        self._choice = Choice()
+        self._height = 0
 
     def body(self) -> ComposeResult:
         yield Listing(id="events", classes="panel", title="Timeline", follow_top=True)
@@ -48,7 +50,7 @@ class TimelineScreen(ConsoleScreen):
 
     def show(self, scene: Scene) -> None:
         super().show(scene)
-        self._events = chosen(scene.events, self.words, self._level)
+        self._events = self._choice.of(scene.events, self.words, self._level)
         events = self.query_one("#events", Listing)
         title = f"Timeline · {len(scene.events)} events" if scene.events else "Timeline"
         if self._level is not None:
@@ -56,8 +58,12 @@ class TimelineScreen(ConsoleScreen):
         if self.words or self._level is not None:
             title = self.filtered(title, len(self._events), len(scene.events))
         events.set_title(title)
-        self.query_one("#event").styles.height = max(5, min(14, self.size.height // 3))
-        events.paint(lambda width, height: timeline_page(scene, self._events, width, height, everything=True))
+        height = max(5, min(14, self.size.height // 3))
+        if height != self._height:
+            self._height = height
+            self.query_one("#event").styles.height = height
+        shown = self._events
+        events.paint(lambda width, _h: timeline_page(scene, shown, width), (shown, scene.day))
         self._show_event()
 
     def on_listing_moved(self, event: Listing.Moved) -> None:

@@ -24,6 +24,7 @@ from textual.strip import Strip
 
 from pfms_ha_tui.console.glyphs import SELECTED
 from pfms_ha_tui.console.ink import EMPTY, Ink, Line, Span, crop, line_to_ascii, to_ascii, width_of
+from pfms_ha_tui.console.themes import background_style, ink_style
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,6 @@ Source = Callable[[int, int], Page | Sequence[Line]]
 class Pane(ScrollView, can_focus=False):
     """Lines of text, drawn by a function of the pane's size."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"ink--{ink.value}" for ink in Ink} | {"pane--cursor"}
     ALLOW_SELECT = False
     GUTTER = 0
     """Cells in front of every line."""
@@ -52,12 +52,14 @@ class Pane(ScrollView, can_focus=False):
     def __init__(self, *, id: str | None = None, classes: str | None = None, title: str = ""):  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._source: Source | None = None
+        self._key: object = None
         self._lines: list[Line] = []
         self._header: Line | None = None
         self._keys: tuple[str, ...] = ()
         self._title = ""
         self._strips: dict[tuple[Line, bool], Strip] = {}
         self._styles_by_ink: dict[tuple[Ink, bool], Style] = {}
+        self._faded = False
         if title:
             self.call_later(self.set_title, title)
 
@@ -77,15 +79,23 @@ class Pane(ScrollView, can_focus=False):
             self._title = title
             self.border_title = Content(to_ascii(title) if self.ascii else title)
 
-    def paint(self, source: Source) -> None:
-        """Show what ``source`` draws, now and after every change of size."""
+    def paint(self, source: Source, key: object = None) -> None:
+        """Show what ``source`` draws, now and after every change of size.
+
+        Args:
+            source: draws the pane.
+            key: what the drawing depends on; nothing is drawn again while it equals the one before.
+        """
         self._source = source
-        self.repaint()
+        if key is None or key != self._key:
+            self._key = key
+            self.repaint()
 
     def repaint(self) -> None:
         """Draw again and write what differs."""
         room = self.scrollable_content_region
         if self._source is None or not self.is_mounted or room.width <= self.GUTTER or room.height <= 0:
+            self._key = None
             return
         drawn = self._source(room.width - self.GUTTER, room.height)
         page = drawn if isinstance(drawn, Page) else Page(drawn)
@@ -177,13 +187,26 @@ class Pane(ScrollView, can_focus=False):
     def _style(self, ink: Ink, cursor: bool) -> Style:
         style = self._styles_by_ink.get((ink, cursor))
         if style is None:
+            variables = self.app.theme_variables
+            style = self.rich_style
             if cursor:
-                under = self.get_component_rich_style("pane--cursor")
-                style = under + self.get_component_rich_style(f"ink--{ink.value}", partial=True)
-            else:
-                style = self.get_component_rich_style(f"ink--{ink.value}")
+                style += background_style(variables, focused=self._in_charge)
+            style += ink_style(variables, ink, faded=self._faded, no_color=self.app.no_color)
             self._styles_by_ink[(ink, cursor)] = style
         return style
+
+    @property
+    def _in_charge(self) -> bool:
+        """Whether the keys move the cursor of this pane."""
+        return self.has_focus
+
+    def fade(self, faded: bool) -> None:
+        """Draw everything in grey, or in its own inks again."""
+        if faded != self._faded:
+            self._faded = faded
+            self._strips.clear()
+            self._styles_by_ink.clear()
+            self.refresh()
 
 
 _MOVES = [
@@ -356,8 +379,12 @@ class Listing(Pane, can_focus=True):
             self.refresh(Region(0, y, self.size.width, 1))
 
     def _with_gutter(self, index: int, value: Line) -> Line:
-        marker = SELECTED if self._is_cursor(index) and (self.has_focus or self._driven) else " "
+        marker = SELECTED if self._is_cursor(index) and self._in_charge else " "
         return (Span(to_ascii(marker) if self.ascii else marker, Ink.KEY), *value)
+
+    @property
+    def _in_charge(self) -> bool:
+        return self.has_focus or self._driven
 
     def _is_cursor(self, index: int) -> bool:
         return index == self._cursor and 0 <= index < len(self._keys)

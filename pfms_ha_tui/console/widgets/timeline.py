@@ -32,24 +32,36 @@ def chosen(events: Iterable[Event], words: str = "", level: Severity | None = No
     ]
 
 
+class Choice:
+    """The last choice, kept: with thousands of events it is not made anew every second."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[Sequence[Event], str, Severity | None] | None = None
+        self._events: list[Event] = []
+
+    def of(self, events: Sequence[Event], words: str = "", level: Severity | None = None) -> list[Event]:
+        """As :func:`chosen`; the very same list while nothing changes."""
+        asked = (events, words, level)
+        if self._asked is None or self._asked[0] is not events or self._asked[1:] != asked[1:]:
+            self._asked, self._events = asked, chosen(events, words, level)
+        return self._events
+
+
 def _searchable(event: Event) -> str:
     return " ".join(
         (event.text, event.node or "", event.kind, event.actor, event.severity, event.details or "")
     )
 
 
-def timeline_page(
-    scene: Scene, events: Sequence[Event], width: int, height: int, *, everything: bool = False
-) -> Page:
-    """The lines of ``events``; only as many as fit unless ``everything`` is wanted for scrolling."""
-    shown = events if everything else events[: max(0, height)]
-    if not shown:
-        return Page((line(("nothing has happened yet", Ink.DIM)),) if scene.state else ())
-    today = datetime.fromtimestamp(scene.wall).toordinal()
-    when = max(len(fmt.moment(event.at, scene.wall)) for event in (shown[0], shown[-1]))
+def timeline_page(scene: Scene, events: Sequence[Event], width: int) -> Page:
+    """One line for each of ``events``."""
+    if not events:
+        why = "no event fits the filter" if scene.events else "nothing has happened yet"
+        return Page((line((why, Ink.DIM)),) if scene.state else ())
+    when = max(len(fmt.moment(event.at, scene.wall)) for event in events)
     return Page(
-        [event_line(event, width, today, when) for event in shown],
-        keys=[str(event.id) for event in shown],
+        [event_line(event, width, scene.day, when) for event in events],
+        keys=[str(event.id) for event in events],
     )
 
 
