@@ -62,6 +62,13 @@ def test_a_relative_name_becomes_absolute_because_the_worker_leaves_the_folder(
     assert find_config(Path("x.toml"), environ={}) == machine / "x.toml"
 
 
+@pytest.mark.timeout(30)
+def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(SettingsError, match="is not a regular file"):
+        load(tmp_path / "pipe.toml", environ={})
+
+
 def test_without_any_file_the_places_are_named(machine: Path) -> None:
     with pytest.raises(SettingsError, match=r"no settings found: none of .*config.toml.*pandora_server.conf"):
         load(environ={"HOME": str(machine)})
@@ -105,13 +112,14 @@ def test_the_state_of_root_is_the_systems_and_that_of_others_their_own(
     assert places.state_dir({}) == Path("/var/tmp/pfms-ha-tui-1234")
 
 
+@pytest.mark.parametrize("sign", ["a", "ä"])
 @pytest.mark.parametrize("euid", [0, 1234])
 def test_a_socket_path_is_never_too_long_and_always_the_same(
-    monkeypatch: pytest.MonkeyPatch, euid: int
+    monkeypatch: pytest.MonkeyPatch, euid: int, sign: str
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     for length in range(1, 300):
-        state = Path("/") / ("ä" * length)
+        state = Path("/") / (sign * length)
         path = places.socket_path(state)
         assert path == places.socket_path(state)
         assert len(os.fsencode(path)) <= 107

@@ -335,6 +335,12 @@ def test_a_wrong_password_value_is_not_repeated(tmp_path: Path, value: str) -> N
     assert " not " not in found.reason
 
 
+def test_a_password_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    found = fault(tmp_path, HEAD + 'database = "hunter-two !"\n' + NODES)
+    assert "hunter-two" not in str(found)
+    assert MASK in str(found)
+
+
 def test_two_ways_to_give_one_password_are_one_too_many(tmp_path: Path) -> None:
     found = fault(tmp_path, HEAD + 'admin_password_env = "X"\n' + NODES)
     assert (found.key, found.line) == ("clusters.c.admin_password_env", 6)

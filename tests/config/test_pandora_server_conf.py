@@ -184,6 +184,13 @@ def test_pandoras_defaults_hold_for_what_is_not_there(tmp_path: Path) -> None:
     assert cluster.pandora.resync_script == "/usr/share/pandora_server/util/pandora_ha_resync_slave.sh"
 
 
+def test_an_empty_value_counts_as_absent(tmp_path: Path) -> None:
+    path = write(tmp_path, "dbuser a\ndbpass b\nha_hosts h\nha_dbuser \nha_dbpass \t\nha_sshport \n")
+    (cluster,) = load(path, environ={}).clusters
+    assert (cluster.admin.user, cluster.admin.password.reveal()) == ("a", "b")
+    assert cluster.nodes[0].ssh.port == 22
+
+
 def test_a_file_readable_by_everybody_is_warned_about(tmp_path: Path) -> None:
     path = write(tmp_path, FULL)
     path.chmod(0o644)
