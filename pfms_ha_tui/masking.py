@@ -7,6 +7,7 @@ stands*, known or not. Neither finds a secret that was cut in half: cut after ma
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NoReturn
 
@@ -110,7 +111,7 @@ def mask(text: str) -> str:
     for spelling, whole in _known_secrets():
         if spelling in text:
             text = text.replace(spelling, MASK) if whole is None else whole.sub(MASK, text)
-    for pattern in _PLACES:
+    for pattern in _places():
         text = pattern.sub(_masked, text)
     return text
 
@@ -179,70 +180,74 @@ _WORD = r"(?:passwords?|passwd|passphrase|dbpass|secret|api_?key|auth_?token)"
 _NAME = rf"(?<![\w.-])[\w.-]*?{_WORD}"
 _FLAGS = re.IGNORECASE | re.VERBOSE | re.DOTALL | re.MULTILINE
 
-_PLACES = (
-    # SQL: IDENTIFIED BY …, IDENTIFIED WITH plugin AS …, IDENTIFIED VIA plugin OR plugin USING …, REPLACE …
-    re.compile(
-        rf"""(?P<lead>
-            \b(?:
-                IDENTIFIED {_GAP} (?:(?:WITH|VIA) {_GAP} ['"`]?\w+['"`]? {_GAP})?
-              | OR {_GAP} \w+ {_GAP}
-            ) \b(?:BY|AS|USING)\b {_GAP} (?:PASSWORD\b {_GAP} \(? {_GAP})?
-          | \bREPLACE \s+ (?=['"])
-          | \b(?:OLD_)?PASSWORD {_GAP} \( {_GAP} (?=['"])
-        ) (?P<secret>{_QUOTED})""",
-        _FLAGS,
-    ),
-    # name = value: SQL (MASTER_PASSWORD), options (--password), the environment, TOML
-    re.compile(
-        rf"""(?P<lead>
-            (?:
-                {_NAME} \\*["']?
-              | \b(?:MYSQL_PWD|SSHPASS|PGPASSWORD)
-              | \bSET {_GAP} PASSWORD (?:\s+FOR\s+[^=]{{1,200}})?
-            )
-            {_GAP} (?<![=!<>]) = (?!=) {_GAP} (?:(?:OLD_)?PASSWORD \s* \( \s*)?
-        ) (?P<secret>{_QUOTED}|[^\s,;&)]+)""",
-        _FLAGS,
-    ),
-    # "password": "value", as JSON and repr have it; with a bare colon it is prose ("using password: YES")
-    re.compile(
-        rf"""(?P<lead> {_NAME} \\*["']? \s* : \s* \\*) (?P<secret>{_QUOTED})""",
-        _FLAGS,
-    ),
-    # --password value, sshpass -p value, curl -u user:value
-    re.compile(
-        rf"""(?P<lead>
-            (?<!\S) --?[\w.-]{{0,64}}?{_WORD} \s+ (?=[^\s-])
-          | \bsshpass \s+ -p \s*
-          | \bcurl \b [^|;&\n]{{0,400}}? \s -u \s* [^\s:]{{1,100}} :
-        ) (?P<secret>{_QUOTED}|[^\s,;]+)""",
-        _FLAGS,
-    ),
-    # mysql -pvalue; in no other program is -p a password
-    re.compile(
-        rf"""(?P<lead>
-            \b(?:mysql|mariadb|xtrabackup|innobackupex|mariabackup)[\w-]* \b [^|;&\n]{{0,400}}? \s ["']?-p
-        ) (?P<secret>{_QUOTED}|[^\s|;&]+)""",
-        _FLAGS & ~re.IGNORECASE,
-    ),
-    # A line of pandora_server.conf
-    re.compile(
-        r"""(?P<lead>^ [ \t]* (?:\w{0,40}dbpass|\w{0,40}_pass) [ \t]+) (?P<secret>[^=:\s][^\r\n]*)""",
-        _FLAGS,
-    ),
-    # scheme://user:value@host
-    re.compile(
-        r"""(?P<lead>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'"]{0,100}:) (?P<secret>[^\s/'"]{1,500})(?=@)""",
-        _FLAGS,
-    ),
-    # A password's hash: good for logging in (native), or for guessing at leisure
-    re.compile(
-        r"""(?P<lead>)(?P<secret>(?<![\w*])\*[0-9A-F]{40}\b | \$A\$[0-9]{3}\$[^'"\n]{20,80})""",
-        _FLAGS & ~re.IGNORECASE,
-    ),
-    # A private key
-    re.compile(
-        r"""(?P<lead>-----BEGIN\ [A-Z ]{0,30}PRIVATE\ KEY-----) (?P<secret>.+?) (?=-----END\ |\Z)""",
-        _FLAGS,
-    ),
-)
+
+@functools.cache
+def _places() -> tuple[re.Pattern[str], ...]:
+    """Where a password stands; compiled when first needed, as it costs some milliseconds."""
+    return (
+        # SQL: IDENTIFIED BY, IDENTIFIED WITH plugin AS, IDENTIFIED VIA plugin OR plugin USING, REPLACE
+        re.compile(
+            rf"""(?P<lead>
+                \b(?:
+                    IDENTIFIED {_GAP} (?:(?:WITH|VIA) {_GAP} ['"`]?\w+['"`]? {_GAP})?
+                  | OR {_GAP} \w+ {_GAP}
+                ) \b(?:BY|AS|USING)\b {_GAP} (?:PASSWORD\b {_GAP} \(? {_GAP})?
+              | \bREPLACE \s+ (?=['"])
+              | \b(?:OLD_)?PASSWORD {_GAP} \( {_GAP} (?=['"])
+            ) (?P<secret>{_QUOTED})""",
+            _FLAGS,
+        ),
+        # name = value: SQL (MASTER_PASSWORD), options (--password), the environment, TOML
+        re.compile(
+            rf"""(?P<lead>
+                (?:
+                    {_NAME} \\*["']?
+                  | \b(?:MYSQL_PWD|SSHPASS|PGPASSWORD)
+                  | \bSET {_GAP} PASSWORD (?:\s+FOR\s+[^=]{{1,200}})?
+                )
+                {_GAP} (?<![=!<>]) = (?!=) {_GAP} (?:(?:OLD_)?PASSWORD \s* \( \s*)?
+            ) (?P<secret>{_QUOTED}|[^\s,;&)]+)""",
+            _FLAGS,
+        ),
+        # "password": "value", as JSON and repr have it; with a bare colon it is prose ("using password: YES")
+        re.compile(
+            rf"""(?P<lead> {_NAME} \\*["']? \s* : \s* \\*) (?P<secret>{_QUOTED})""",
+            _FLAGS,
+        ),
+        # --password value, sshpass -p value, curl -u user:value
+        re.compile(
+            rf"""(?P<lead>
+                (?<!\S) --?[\w.-]{{0,64}}?{_WORD} \s+ (?=[^\s-])
+              | \bsshpass \s+ -p \s*
+              | \bcurl \b [^|;&\n]{{0,400}}? \s -u \s* [^\s:]{{1,100}} :
+            ) (?P<secret>{_QUOTED}|[^\s,;]+)""",
+            _FLAGS,
+        ),
+        # mysql -pvalue; in no other program is -p a password
+        re.compile(
+            rf"""(?P<lead>
+                \b(?:mysql|mariadb|xtrabackup|innobackupex|mariabackup)[\w-]* \b [^|;&\n]{{0,400}}? \s ["']?-p
+            ) (?P<secret>{_QUOTED}|[^\s|;&]+)""",
+            _FLAGS & ~re.IGNORECASE,
+        ),
+        # A line of pandora_server.conf
+        re.compile(
+            r"""(?P<lead>^ [ \t]* (?:\w{0,40}dbpass|\w{0,40}_pass) [ \t]+) (?P<secret>[^=:\s][^\r\n]*)""",
+            _FLAGS,
+        ),
+        # scheme://user:value@host
+        re.compile(
+            r"""(?P<lead>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'"]{0,100}:) (?P<secret>[^\s/'"]{1,500})(?=@)""",
+            _FLAGS,
+        ),
+        # A password's hash: good for logging in (native), or for guessing at leisure
+        re.compile(
+            r"""(?P<lead>)(?P<secret>(?<![\w*])\*[0-9A-F]{40}\b | \$A\$[0-9]{3}\$[^'"\n]{20,80})""",
+            _FLAGS & ~re.IGNORECASE,
+        ),
+        # A private key
+        re.compile(
+            r"""(?P<lead>-----BEGIN\ [A-Z ]{0,30}PRIVATE\ KEY-----) (?P<secret>.+?) (?=-----END\ |\Z)""",
+            _FLAGS,
+        ),
+    )
