@@ -24,7 +24,7 @@ from pfms_ha_tui.cluster.observation import (
     Witness,
 )
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot, Sync
-from pfms_ha_tui.cluster.topology import source_label
+from pfms_ha_tui.cluster.topology import source_labels
 
 _STREAMING_WINDOW = 15.0
 """Seconds: a slave last seen receiving longer than this before the master's last answer is not known to
@@ -80,9 +80,14 @@ def assemble(
         state = _observed(spec, old, observations.get(spec.label), shells.get(spec.label))
         states.append(replace(state, sync=syncs.get(spec.label, Sync())))
     kept = _newest(opinions)
-    states = [_with_stream(state, before.get(state.label)) for state in states]
-    states = [_with_signs_of_life(state, states, before, kept) for state in states]
-    states = [_related(state, states, before) for state in states]
+    sources = source_labels(states)
+    states = [
+        _with_stream(replace(state, source=sources[state.label]), before.get(state.label)) for state in states
+    ]
+    signs = _signs_of_life(states, before, kept)
+    states = [replace(state, seen_at=signs.get(state.label)) for state in states]
+    by_label = {state.label: state for state in states}
+    states = [_related(state, by_label, before) for state in states]
     disabled = _disabled_hosts(states)
     states = [replace(state, disabled=state.disabled or _names(state, disabled)) for state in states]
     return Snapshot(cluster=cluster, at=at, mono=mono, nodes=tuple(states), opinions=kept)
@@ -196,27 +201,23 @@ def _same_source(one: Replication, other: Replication) -> bool:
     return (one.source_host, one.source_port) == (other.source_host, other.source_port)
 
 
-def _with_signs_of_life(
-    state: NodeState,
-    states: Sequence[NodeState],
-    before: Mapping[str, NodeState],
-    opinions: Iterable[Opinion],
-) -> NodeState:
-    """When anybody last saw the node live."""
-    signs = [moment for moment in (state.seen_at, state.answered_at) if moment is not None]
-    signs += [
-        opinion.mono
-        for opinion in opinions
-        if opinion.about == state.label
-        and opinion.says is Says.SEES
-        and opinion.kind in (Witness.VIA_SSH, Witness.SLAVE_IO)
-    ]
-    for slave in states:
-        if slave.last_good is None or not _received_more(before.get(slave.label), slave):
-            continue
-        if slave.replication and source_label(states, slave, slave.replication) == state.label:
-            signs.append(slave.last_good.mono)
-    return replace(state, seen_at=max(signs, default=None))
+def _signs_of_life(
+    states: Sequence[NodeState], before: Mapping[str, NodeState], opinions: Iterable[Opinion]
+) -> dict[str, float]:
+    """label → when anybody last saw that node live."""
+    signs: list[tuple[str, float | None]] = []
+    for state in states:
+        signs += [(state.label, state.seen_at), (state.label, state.answered_at)]
+        if state.source is not None and _received_more(before.get(state.label), state):
+            signs.append((state.source, state.last_good.mono if state.last_good else None))
+    for opinion in opinions:
+        if opinion.says is Says.SEES and opinion.kind in (Witness.VIA_SSH, Witness.SLAVE_IO):
+            signs.append((opinion.about, opinion.mono))
+    newest: dict[str, float] = {}
+    for label, moment in signs:
+        if moment is not None:
+            newest[label] = max(moment, newest.get(label, moment))
+    return newest
 
 
 def _received_more(old: NodeState | None, new: NodeState) -> bool:
@@ -232,11 +233,12 @@ def _is_past(one: BinlogPosition | None, other: BinlogPosition | None) -> bool:
     return one is not None and other is not None and one.comparable(other) and one > other
 
 
-def _related(state: NodeState, states: Sequence[NodeState], before: Mapping[str, NodeState]) -> NodeState:
+def _related(
+    state: NodeState, by_label: Mapping[str, NodeState], before: Mapping[str, NodeState]
+) -> NodeState:
     """What follows from a slave and the node it follows."""
     replication = state.replication
-    label = source_label(states, state, replication) if replication is not None else None
-    master = next((node for node in states if node.label == label), None)
+    master = by_label.get(state.source) if state.source is not None else None
     if replication is None or master is None:
         return replace(state, streaming_at_fault=None, bytes_behind=None)
     return replace(

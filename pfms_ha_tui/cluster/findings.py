@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.diagnosis import DiagnosisKind, Finding, Severity, finding
@@ -32,12 +32,13 @@ def slave_findings(
 ) -> list[Finding]:
     """Everything about the nodes that are neither the master nor one side of a split-brain."""
     sides = {node.label for node in rivals}
+    returned = {node.label for node in returned_masters(history[-1], policy)}
     found: list[Finding] = []
     for node in in_order(history[-1].nodes):
         if (master is not None and node.label == master.label) or node.label in sides:
             continue
         found += _about_resync(node, facts)
-        found += _about_slave(history, node, master, policy, facts)
+        found += _about_slave(history, node, master, policy, facts, returned)
     return found
 
 
@@ -73,6 +74,7 @@ def _about_slave(
     master: NodeState | None,
     policy: Policy,
     facts: JournalFacts,
+    returned: Container[str],
 ) -> Iterable[Finding]:
     snapshot, name = history[-1], node.label
     resyncing = node.sync.state is SyncState.RUNNING
@@ -103,7 +105,7 @@ def _about_slave(
         text = f"Whether {name} replicates may not be read" + (f": {words.quoted(why)}" if why else "")
         yield finding(DiagnosisKind.UNKNOWN, Severity.WARNING, name, text, "Grant REPLICATION CLIENT.")
         return
-    if any(node.label == returned.label for returned in returned_masters(snapshot, policy)):
+    if name in returned:
         if name not in facts.diverged and not resyncing:
             yield _returned(node, now, snapshot)
         return

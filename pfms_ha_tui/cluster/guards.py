@@ -99,8 +99,8 @@ def why_not_armed(snapshot: Snapshot | None, policy: Policy, facts: JournalFacts
     if snapshot is None:
         return "nothing has been seen yet"
     if facts.maintenance is not None and snapshot.at < facts.maintenance.until:
-        left = words.seconds(facts.maintenance.until - snapshot.at)
-        return f"maintenance for another {left} ({words.quoted(facts.maintenance.reason)})"
+        why = words.quoted(facts.maintenance.reason)
+        return f"maintenance by {words.quoted(facts.maintenance.by)}" + (f": {why}" if why else "")
     if facts.rival_manager is not None:
         return words.quoted(facts.rival_manager).rstrip(".")
     return None
@@ -120,11 +120,10 @@ def why_not_operation(snapshot: Snapshot | None, policy: Policy, facts: JournalF
     if facts.last_failover_at is not None:
         if snapshot is None:
             return "the last failover may be too recent"
-        ago = snapshot.at - facts.last_failover_at
         # A last failover in the future means that this host's clock was set back: it counts as recent.
-        if ago < policy.recovery_block:
-            when = f"{words.seconds(ago)} ago" if ago >= 0 else "and the clock was set back since"
-            return f"the last failover was {when}; acknowledge it to allow another one"
+        if snapshot.at - facts.last_failover_at < policy.recovery_block:
+            span = words.seconds(policy.recovery_block)
+            return f"a failover was less than {span} ago; acknowledge it to allow another one"
     return None
 
 
@@ -132,7 +131,7 @@ def _armed(snapshot: Snapshot | None, policy: Policy, facts: JournalFacts) -> Gu
     why = why_not_armed(snapshot, policy, facts) or why_not_roles(facts)
     return Guard(
         key="armed",
-        title="automatic, no maintenance, roles known",
+        title="automatic, roles known",
         ok=why is None,
         reason=why or f"the mode is automatic and {facts.master} is known as the master",
     )
@@ -143,7 +142,7 @@ def _verdict(
 ) -> Guard:
     if not history or master is None:
         return Guard(
-            key="verdict", title="a verdict is possible", ok=None, reason="no master is known to judge"
+            key="verdict", title="its death could be proven", ok=None, reason="no master is known to judge"
         )
     snapshot = history[-1]
     if silent(master, snapshot, policy):
@@ -157,7 +156,7 @@ def _verdict(
 
 
 def _evidence_sources(snapshot: Snapshot, master: NodeState, policy: Policy) -> Guard:
-    title = "a verdict is possible"
+    title = f"death of {master.label} could be proven"
     able: list[str] = []
     for node in slaves_of(snapshot, master):
         replication = node.replication
@@ -180,7 +179,7 @@ def _slave(
     policy: Policy,
     facts: JournalFacts,
 ) -> Guard:
-    title = "a slave replicates, SQL healthy, lag within the limit"
+    title = "a slave could take over"
     if not history or master is None:
         return Guard(key="slave", title=title, ok=None, reason="no master is known that a slave could follow")
     if heir is not None:
@@ -188,7 +187,7 @@ def _slave(
         behind = words.seconds(lag) if lag is not None else "unknown"
         return Guard(
             key="slave",
-            title=f"{heir.label} replicates, {behind} ≤ {words.seconds(policy.max_lag)} behind",
+            title=f"{heir.label} follows, {behind} ≤ {words.seconds(policy.max_lag)} behind",
             ok=True,
             reason=f"{heir.label} may take over",
         )
@@ -225,7 +224,7 @@ def _operation(snapshot: Snapshot | None, policy: Policy, facts: JournalFacts) -
     span = words.seconds(policy.recovery_block)
     return Guard(
         key="operation",
-        title=f"no operation, no failover in the last {span}",
+        title=f"no failover in the last {span}",
         ok=why is None,
         reason=why or f"no operation is running, and no failover was in the last {span}",
     )

@@ -153,7 +153,7 @@ def _charge(
         return _no_master(snapshot, policy)
     if judged is not None:
         return _silent_master(history, master, judged, policy, facts)
-    return _answering_master(master, snapshot, policy, facts)
+    return _answering_master(history, master, policy, facts)
 
 
 def _split_brain(sides: Sequence[NodeState], snapshot: Snapshot, policy: Policy) -> _Charge:
@@ -267,9 +267,9 @@ def _silent_master(
 
 
 def _answering_master(
-    master: NodeState, snapshot: Snapshot, policy: Policy, facts: JournalFacts
+    history: Sequence[Snapshot], master: NodeState, policy: Policy, facts: JournalFacts
 ) -> _Charge | None:
-    name = master.label
+    snapshot, name = history[-1], master.label
     state = reach(master, snapshot, policy)
     if state is Reach.UNKNOWN:
         seen = master.observation
@@ -278,7 +278,7 @@ def _answering_master(
         return _Charge(finding=finding(DiagnosisKind.UNKNOWN, Severity.UNKNOWN, name, text))
     now = current(master, snapshot, policy)
     if state is Reach.IMPAIRED:
-        return _impaired(master)
+        return _impaired(master, choose(history, master, policy, facts))
     if now is None or now.read_only is None:
         why = words.quoted(master.observation.missing.get("read_only", "")) if master.observation else ""
         text = f"{name} answers, but whether it is writable cannot be read" + (f": {why}" if why else "")
@@ -306,15 +306,17 @@ _IMPAIRED_HINTS = {
     "too_many_connections": "Free connections or raise max_connections. The server lives: no failover.",
     "access_denied": "Check the account this program uses. The server lives: no failover.",
     "host_blocked": "Run FLUSH HOSTS there. The server lives: no failover.",
-    "write_probe": "It may be a full disk or stalled storage: make room, or switch over to a slave.",
 }
 
 
-def _impaired(master: NodeState) -> _Charge:
+def _impaired(master: NodeState, heir: NodeState | None) -> _Charge:
     failure = master.observation.failure if master.observation is not None else None
     said = words.quoted(failure.text).rstrip(".") if failure is not None else "it answers with an error"
     code = failure.code if failure is not None else ""
     hint = _IMPAIRED_HINTS.get(code) or (failure.hint if failure is not None else None)
+    if code == "write_probe":
+        way_out = f", or switch over to {heir.label}" if heir is not None else ""
+        hint = f"It may be a full disk or stalled storage: make room there{way_out}."
     # Our own account being refused says little about what Pandora itself can do.
     severity = Severity.WARNING if code in ("access_denied", "host_blocked") else Severity.CRITICAL
     return _Charge(

@@ -98,11 +98,12 @@ def rivals(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> list[Node
 def returned_masters(snapshot: Snapshot, policy: Policy) -> list[NodeState]:
     """Nodes that answer, follow nobody (or write on their own) and carry an older epoch."""
     open_ones = {node.label for node in writers(snapshot, policy)}
-    found: list[NodeState] = []
-    for node in snapshot.nodes:
-        now = current(node, snapshot, policy)
-        if now is None or outdated(snapshot, node) is None:
-            continue
-        if node.label in open_ones or (now.replication == () and now.read_only is True):
-            found.append(node)
-    return in_order(found)
+    candidates = [
+        node for node in snapshot.nodes if node.label in open_ones or _locked(node, snapshot, policy)
+    ]
+    return in_order(node for node in candidates if outdated(snapshot, node) is not None)
+
+
+def _locked(node: NodeState, snapshot: Snapshot, policy: Policy) -> bool:
+    now = current(node, snapshot, policy)
+    return now is not None and now.read_only is True and now.replication == ()

@@ -69,6 +69,8 @@ class NodeState:
     disabled: bool = False
     """By the configuration or by ``tdatabase``."""
     sync: Sync = Sync()
+    source: str | None = None
+    """Label of the node that its (first) channel follows; ``None`` = nobody, or no node of the cluster."""
     bytes_behind: int | None = None
     """Bytes of the master's binary log not yet applied; ``None`` when not computable."""
     write_rate: float | None = None

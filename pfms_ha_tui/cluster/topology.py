@@ -6,25 +6,42 @@ probe is not fresh is neither up nor down: nobody knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pfms_ha_tui.cluster.observation import IoState, Reach, Replication, ServerFacts
 from pfms_ha_tui.cluster.policy import Policy
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot
 
+Addresses = Mapping[tuple[str, int], str]
+"""(host in lower case, port) → label."""
 
-def source_label(nodes: Sequence[NodeState], follower: NodeState, replication: Replication) -> str | None:
+
+def source_labels(nodes: Sequence[NodeState]) -> dict[str, str | None]:
+    """For every node, the label of the node that its first channel follows; see :func:`source_label`."""
+    addresses = _addresses(nodes)
+    return {
+        node.label: source_label(nodes, node, node.replication, addresses) if node.replication else None
+        for node in nodes
+    }
+
+
+def source_label(
+    nodes: Sequence[NodeState],
+    follower: NodeState,
+    replication: Replication,
+    addresses: Addresses | None = None,
+) -> str | None:
     """The label of the node that a channel follows; ``None`` when it is none of the cluster's.
 
     By configured address first, then by the name the server gives itself, then by identity. A bare
     server id is no identity (a foreign master may well be number 1 too): on MariaDB it counts only if
     that node also lists the follower among its slaves.
     """
-    others = [node for node in nodes if node.label != follower.label]
     host = replication.source_host.casefold()
-    for node in others:
-        if node.host.casefold() == host and node.port == replication.source_port:
-            return node.label
+    label = (addresses or _addresses(nodes)).get((host, replication.source_port))
+    if label is not None:
+        return label if label != follower.label else None
+    others = [node for node in nodes if node.label != follower.label]
     named = [node.label for node in others if node.port == replication.source_port and _is_named(node, host)]
     if len(named) == 1:
         return named[0]
@@ -32,6 +49,10 @@ def source_label(nodes: Sequence[NodeState], follower: NodeState, replication: R
         if node.facts is not None and _is_identity(node.facts, follower.facts, replication):
             return node.label
     return None
+
+
+def _addresses(nodes: Sequence[NodeState]) -> Addresses:
+    return {(node.host.casefold(), node.port): node.label for node in nodes}
 
 
 def _is_named(node: NodeState, host: str) -> bool:
@@ -57,17 +78,12 @@ def _is_identity(source: ServerFacts, follower: ServerFacts | None, replication:
 
 def source_of(snapshot: Snapshot, node: NodeState) -> NodeState | None:
     """The node of the cluster that ``node`` follows by its newest facts, if any."""
-    replication = node.replication
-    if replication is None:
-        return None
-    label = source_label(snapshot.nodes, node, replication)
-    return snapshot.node(label) if label is not None else None
+    return snapshot.node(node.source) if node.source is not None else None
 
 
 def slaves_of(snapshot: Snapshot, master: NodeState) -> list[NodeState]:
     """Nodes configured to follow ``master``, by their newest facts, in the configured order."""
-    sources = ((node, source_of(snapshot, node)) for node in snapshot.nodes)
-    return in_order(node for node, source in sources if source is not None and source.label == master.label)
+    return in_order(node for node in snapshot.nodes if node.source == master.label)
 
 
 def in_order(nodes: Iterable[NodeState]) -> list[NodeState]:

@@ -94,7 +94,7 @@ class TestFailover:
                     "facts",
                     replace(lab.facts, maintenance=Maintenance(until=lab.at + 9, reason="disk", by="carol")),
                 ),
-                "maintenance for another 9 s (disk)",
+                "maintenance by carol: disk",
             ),
             (
                 lambda lab: setattr(lab, "facts", replace(lab.facts, operation="a clone of node2")),
@@ -102,7 +102,7 @@ class TestFailover:
             ),
             (
                 lambda lab: setattr(lab, "facts", replace(lab.facts, last_failover_at=lab.at - 30)),
-                "the last failover was 30 s ago; acknowledge it to allow another one",
+                "a failover was less than 10 min ago; acknowledge it to allow another one",
             ),
             (
                 lambda lab: setattr(lab, "facts", replace(lab.facts, rival_manager="pandora_ha runs here")),

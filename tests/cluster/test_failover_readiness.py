@@ -174,7 +174,7 @@ def test_nobody_to_testify_and_no_ssh_means_no_verdict() -> None:
 def test_maintenance_expires_by_itself() -> None:
     lab = settled()
     lab.facts = replace(lab.facts, maintenance=Maintenance(until=lab.at + 60, reason="disk swap", by="carol"))
-    assert lab.guard("armed").reason == "maintenance for another 60 s (disk swap)"
+    assert lab.guard("armed").reason == "maintenance by carol: disk swap"
     lab.ticks(61)
     assert lab.guard("armed").ok
 

@@ -116,3 +116,18 @@ def test_a_dead_master_stays_known() -> None:
     lab.ticks(5)
     assert lab.learn().master == "node1"
     assert lab.facts.roles_known
+
+
+def test_a_master_whose_slaves_are_gone_stays_known() -> None:
+    lab = Lab().settle()
+    lab.kill("node2")
+    lab.ticks(2)
+    assert lab.learn().roles_known
+
+
+def test_the_journals_own_master_needs_no_record_to_be_seen_healthy() -> None:
+    lab = Lab()
+    lab.facts = JournalFacts(epoch=4, epoch_master="node1")
+    lab.servers["node1"].pandora = False
+    lab.tick()
+    assert lab.learn().roles_known

@@ -338,6 +338,18 @@ class TestUnreachable:
         assert "node2 still receives from node1" in diagnosis.text
         assert made.action() is Action.NONE
 
+    def test_a_sign_of_life_counts_for_a_while_after_its_witness_fell_silent(self) -> None:
+        made = lab()
+        self.cut(made, 20)
+        made.say("node2", "node1", Says.SEES)
+        made.tick()
+        made.say("node2", "node1", Says.SILENT)
+        made.ticks(5)
+        assert made.kind() is DiagnosisKind.MASTER_UNREACHABLE_BY_SELF
+        assert "showed a sign of life just now" in made.diagnosis.text
+        made.ticks(6)
+        assert made.kind() is DiagnosisKind.MASTER_SUSPECT
+
     def test_the_policy_hold_names_it_and_does_nothing(self) -> None:
         made = lab(on_isolation=OnIsolation.HOLD)
         self.cut(made, 70)
@@ -387,6 +399,14 @@ class TestOursOrAlive:
         assert made.diagnosis.master == "node1"
         assert made.diagnosis.hint is not None
         assert made.action() is Action.NONE
+
+    def test_writes_that_fail_propose_a_switchover_to_the_node_that_could_take_over(self) -> None:
+        made = lab()
+        made.servers["node1"].reach, made.servers["node1"].code = Reach.IMPAIRED, "write_probe"
+        made.tick()
+        assert made.diagnosis.hint == (
+            "It may be a full disk or stalled storage: make room there, or switch over to node2."
+        )
 
     def test_an_sql_error_and_slaves_that_lost_it_is_still_an_answer(self) -> None:
         made = lab()
