@@ -147,7 +147,7 @@ class WorkerServer:
                 f"the socket path {self.path} is longer than {PATH_LIMIT} bytes",
                 hint="set worker.socket to a shorter path",
             )
-        await in_thread(lambda: _clear_leftover(self.path), name="socket")
+        await in_thread(lambda: _refuse_taken(self.path), name="socket")
         try:
             self._server = await asyncio.start_unix_server(self._accept, str(self.path), limit=MAX_LINE)
             self.path.chmod(self._access.socket_mode)
@@ -265,7 +265,7 @@ class WorkerServer:
         return error_line(number, fault)
 
 
-def _clear_leftover(path: Path) -> None:
+def _refuse_taken(path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -278,10 +278,8 @@ def _clear_leftover(path: Path) -> None:
         probe.settimeout(1.0)
         try:
             probe.connect(str(path))
-        except ConnectionRefusedError:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            return
+        except (ConnectionRefusedError, FileNotFoundError):
+            return  # asyncio replaces it
         except OSError:
             pass
     raise WorkerError(

@@ -214,11 +214,12 @@ async def test_a_damaged_journal_is_set_aside_and_said_so(tmp_path: Path, damage
 
 
 async def test_a_damaged_page_inside_is_found_at_the_start(journal: Journal, tmp_path: Path) -> None:
-    for number in range(500):
+    for number in range(2000):
         happen(journal, f"event {number} " + "x" * 200)
     await journal.close()
     content = bytearray(journal.path.read_bytes())
-    content[8192:16384] = os.urandom(8192)
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 8192] = os.urandom(8192)
     journal.path.write_bytes(content)
     again = await reopened(journal.path)
     assert len(again.notes) == 1

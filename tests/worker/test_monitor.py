@@ -30,6 +30,7 @@ from pfms_ha_tui.config.settings import (
     WitnessSettings,
 )
 from pfms_ha_tui.errors import NodeError
+from pfms_ha_tui.worker import second_opinions
 from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.judging import Judgement, judge
 from pfms_ha_tui.worker.protocol import LagQuery
@@ -105,7 +106,10 @@ async def test_a_fault_of_our_own_is_no_suspicion(watched: Watched) -> None:
     assert watched.senses.shells["node2"].probed == []
 
 
-async def test_a_witness_that_hangs_holds_up_no_other_and_is_not_asked_twice(journal: Journal) -> None:
+async def test_a_witness_that_hangs_holds_up_no_other_and_is_not_asked_twice(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_opinions, "AGAIN_AFTER", 0.02)
     watched = Watched(settings(nodes=3), journal)
     watched.senses.shells["node3"].hang = True
     watched.monitor.start()
@@ -116,7 +120,9 @@ async def test_a_witness_that_hangs_holds_up_no_other_and_is_not_asked_twice(jou
         lambda state: any(one.by == "node2" and one.about == "node1" for one in state.snapshot.opinions)
     )
     assert state.snapshot.opinions
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(DEADLINE):
+        while len(watched.senses.shells["node2"].probed) < 3:  # noqa: ASYNC110 - asked by a task
+            await asyncio.sleep(0.01)
     assert len(watched.senses.shells["node3"].probed) == 1
     await watched.monitor.stop(1.0)
 
@@ -139,6 +145,20 @@ async def test_configured_witnesses_are_asked_in_good_times_too(journal: Journal
     assert (opinion.kind, opinion.by, opinion.says) == (Witness.WITNESS, "10.9.9.9:53", Says.LOST)
     assert state.policy is not None
     assert state.policy.witnesses == 1
+    await watched.monitor.stop(0.5)
+
+
+async def test_configured_witnesses_are_asked_again_on_suspicion(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(second_opinions, "AGAIN_AFTER", 0.02)
+    watched = Watched(settings(witnesses=(WitnessSettings(host="10.9.9.9", port=53),)), journal)
+    await watched.healthy()
+    assert watched.senses.witness_asked == 1
+    watched.tell(watched.down(reach=Reach.UNREACHABLE))
+    async with asyncio.timeout(DEADLINE):
+        while watched.senses.witness_asked < 4:  # noqa: ASYNC110 - asked by a task
+            await asyncio.sleep(0.01)
     await watched.monitor.stop(0.5)
 
 
