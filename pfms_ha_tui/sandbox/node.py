@@ -207,6 +207,28 @@ class SandboxNode:
                 raise SandboxError(f"the server is still running after {timeout:g} s", node=self.label)
             await asyncio.sleep(0.01)
 
+    async def wait_answers(self, *, not_pid: int | None = None, timeout: float = 60.0) -> None:
+        """Return when the server answers a query, whoever started it.
+
+        Args:
+            not_pid: Wait for another process than this one, after something that makes the server restart.
+
+        Raises:
+            SandboxError: it does not answer within ``timeout`` seconds; the reason is the last one.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                if self.mysqld_pid not in (None, not_pid):
+                    await self.sql("SELECT 1", timeout=5)
+                    return
+                error = SandboxError("there is no new server process", node=self.label)
+            except SandboxError as failed:
+                error = failed
+            if time.monotonic() > deadline:
+                raise error
+            await asyncio.sleep(0.05)
+
     async def start(self, options: Sequence[str] = ()) -> None:
         """Start the server by the node's service control; return when it accepts connections.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -24,13 +23,6 @@ async def node(shared_sandbox: Sandbox) -> AsyncIterator[SandboxNode]:
     yield node
     if not node.running:
         await node.start()
-
-
-async def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
 
 
 async def _refused(node: SandboxNode) -> bool:
@@ -118,8 +110,7 @@ async def test_a_server_that_dies_is_started_again_if_wanted(sandbox_factory: Sa
     node = sandbox.master
     before = node.mysqld_pid
     node.kill()
-    await _until(lambda: node.mysqld_pid not in (None, before), "it was not started again")
-    await node.start()
+    await node.wait_answers(not_pid=before)
     assert await node.sql("SELECT 1 AS one") == [{"one": 1}]
     await node.stop()
     await asyncio.sleep(0.6)
@@ -133,8 +124,7 @@ async def test_mysql_restarts_itself_when_told_to(sandbox_factory: SandboxFactor
     node = sandbox.master
     before = node.mysqld_pid
     await node.sql("RESTART")
-    await _until(lambda: node.mysqld_pid not in (None, before), "it did not restart")
-    await node.start()
+    await node.wait_answers(not_pid=before)
     assert await node.sql("SELECT 1 AS one") == [{"one": 1}]
 
 
