@@ -145,7 +145,7 @@ class _Judge:
         return bool(bound) and all(voice.says is Says.LOST for voice in bound)
 
     def _gone(self, process: ProcessState) -> Verdict:
-        clauses = [f"it refused {self._times(self.seen.attempts)}"]
+        clauses = ["it refuses connections"]
         clauses += [voice.text for voice in self.voices if voice.bound and voice.says is Says.LOST]
         if process is ProcessState.NONE:
             clauses.append("its host runs no database process")
@@ -299,9 +299,9 @@ class _Judge:
         heard: list[str] = []
         for voice in self.voices:
             if voice.kind is Witness.SLAVE_IO and voice.bound and voice.says is not Says.LOST:
-                heard.append(f"{voice.by} to lose it too ({voice.text})")
+                heard.append(f"{voice.by} to lose it too")
             elif voice.kind is Witness.PROCESS and voice.mono is None and self.master.shell is not None:
-                heard.append(f"a look at its host ({voice.text})")
+                heard.append("a look at its host")
             elif voice.kind is Witness.VIA_SSH and voice.mono is None and self.seen.reach is Reach.HUNG:
                 heard.append(f"a look through {voice.by}'s host")
         return heard
@@ -322,7 +322,8 @@ class _Judge:
         return "1 connection" if count == 1 else f"{count} connections"
 
     def _evidence(self) -> tuple[str, ...]:
-        lines = [f"From here: {self._failure()}, for {words.seconds(self._silence())}."]
+        tries = f"; refused {self._times(self.seen.attempts)}" if self.seen.reach is Reach.REFUSED else ""
+        lines = [f"From here: {self._failure()}{tries}; silent for {words.seconds(self._silence())}."]
         lines += [words.sentence(voice.text) for voice in self.voices]
         lines += [
             words.sentence(f"Witness {opinion.by}: {opinion.says.value} ({words.quoted(opinion.text)})")

@@ -75,7 +75,7 @@ class TestFailover:
         assert decision.action is Action.FAILOVER
         assert (decision.master, decision.target) == ("node1", "node2")
         assert decision.reason == (
-            "node1 is dead: it refused 2 connections, node2 lost node1 too (error 2003) and its host runs no "
+            "node1 is dead: it refuses connections, node2 lost node1 too (error 2003) and its host runs no "
             "database process. node2 takes over."
         )
         assert decision.blocked_by == ()

@@ -39,7 +39,7 @@ class TestGone:
         assert diagnosis.severity is Severity.CRITICAL
         assert diagnosis.master == "node1"
         assert diagnosis.text == (
-            "node1 is dead: it refused 2 connections and node2 lost node1 too (error 2003)."
+            "node1 is dead: it refuses connections and node2 lost node1 too (error 2003)."
         )
         assert diagnosis.hint == "node2 can take over."
 
