@@ -1,14 +1,20 @@
 """States of clusters as a worker would publish them.
 
 Observations are written by hand; the snapshot, the diagnosis and the readiness come from the very code
-that the worker runs, so that the sentences on the screens are the real ones.
+that the worker runs, so that the sentences on the screens are the real ones. What came of it is kept in
+``console_states/*.json``: a better word of the judge does not change what the console is tested with until
+somebody says ``UPDATE_STATES=1``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
+from pathlib import Path
 
+import msgspec
 from support.console_story import MONO, WALL, Story, bad, following, good, healthy_looks, server, shell
 
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
@@ -23,12 +29,29 @@ from pfms_ha_tui.cluster.observation import (
     SshState,
     Witness,
 )
-from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.snapshot import JournalFacts, Maintenance, Sync, SyncState
 from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
 from pfms_ha_tui.worker.protocol import ClusterState
 
+KEPT = Path(__file__).parent / "console_states"
 
+
+def kept(build: Callable[[], ClusterState]) -> Callable[[], ClusterState]:
+    """The state as it was when it was last written down."""
+    path = KEPT / f"{build.__name__}.json"
+
+    @wraps(build)
+    def load() -> ClusterState:
+        if os.environ.get("UPDATE_STATES"):
+            KEPT.mkdir(exist_ok=True)
+            text = msgspec.json.format(msgspec.json.encode(build()), indent=1)
+            path.write_bytes(text + b"\n")
+        return msgspec.json.decode(path.read_bytes(), type=ClusterState)
+
+    return load
+
+
+@kept
 def healthy() -> ClusterState:
     """node1 is master, node2 follows."""
     story = Story()
@@ -36,6 +59,7 @@ def healthy() -> ClusterState:
     return story.state()
 
 
+@kept
 def three_nodes() -> ClusterState:
     """Two slaves, one of them a little behind."""
     story = Story(count=3)
@@ -52,6 +76,7 @@ def three_nodes() -> ClusterState:
     return story.state()
 
 
+@kept
 def dead_master() -> ClusterState:
     """The server process of node1 is gone."""
     story = Story()
@@ -88,11 +113,7 @@ def dead_master() -> ClusterState:
     return story.state()
 
 
-def dead_master_by_hand() -> ClusterState:
-    """The same in manual mode."""
-    return replace(dead_master(), mode=Mode.MANUAL)
-
-
+@kept
 def split_brain() -> ClusterState:
     """Two writable nodes."""
     story = Story()
@@ -111,6 +132,7 @@ def split_brain() -> ClusterState:
     return story.state()
 
 
+@kept
 def lagging() -> ClusterState:
     """node2 is 47 seconds behind."""
     story = Story()
@@ -131,6 +153,7 @@ def lagging() -> ClusterState:
     return story.state()
 
 
+@kept
 def sql_stopped() -> ClusterState:
     """node2's SQL thread hit an error."""
     story = Story()
@@ -154,6 +177,7 @@ def sql_stopped() -> ClusterState:
     return story.state()
 
 
+@kept
 def resync_running() -> ClusterState:
     """node2 is being cloned."""
     story = Story(facts=replace(Story().facts, operation="clone of node2 from node1"))
@@ -183,6 +207,7 @@ def resync_running() -> ClusterState:
     return replace(story.state(), operation=operation)
 
 
+@kept
 def resync_failed() -> ClusterState:
     """The clone of node2 failed; node3 waits for its turn."""
     story = Story(count=3, facts=replace(Story().facts, failed_resync=("node2",)))
@@ -203,6 +228,7 @@ def resync_failed() -> ClusterState:
     return story.state()
 
 
+@kept
 def unknown_values() -> ClusterState:
     """The worker has just started: one node not asked yet, the other tells next to nothing."""
     story = Story(facts=JournalFacts())
@@ -220,6 +246,7 @@ def unknown_values() -> ClusterState:
     return story.state()
 
 
+@kept
 def nobody_answers() -> ClusterState:
     """Neither node can be reached."""
     story = Story()
@@ -244,6 +271,7 @@ def nobody_answers() -> ClusterState:
     return story.state()
 
 
+@kept
 def master_full() -> ClusterState:
     """The master's connection table is full: alive, never a reason to fail over."""
     story = Story()
@@ -262,6 +290,7 @@ def master_full() -> ClusterState:
     return story.state()
 
 
+@kept
 def maintenance() -> ClusterState:
     """A person suspended automatic actions."""
     pause = Maintenance(until=WALL + 29 * 60, reason="kernel update", by="carol")
@@ -275,6 +304,7 @@ NASTY = (
 )
 
 
+@kept
 def nasty() -> ClusterState:
     """Text from servers that would be markup, escapes or worse if it were not plain."""
     story = Story(labels=("[/x]", "nö 中", "node3"))

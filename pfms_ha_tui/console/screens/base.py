@@ -160,7 +160,8 @@ class ConsoleScreen(Screen[None]):
         banner.display = self.HAS_BANNER
         if not self.HAS_BANNER:
             return 0
-        lines = banner_lines(scene, self.size.width, 4 if self.size.height < 30 else 6)
+        tabs = 1 if len(scene.board.clusters) > 1 else 0
+        lines = banner_lines(scene, self.size.width, (4 if self.size.height < 30 else 6) - tabs)
         if banner.styles.height is None or banner.styles.height.value != len(lines):
             banner.styles.height = len(lines)
         banner.paint(lambda _w, _h: lines)

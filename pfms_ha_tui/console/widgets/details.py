@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pfms_ha_tui.cluster.observation import PandoraFacts, Replication, ServerFacts
 from pfms_ha_tui.cluster.snapshot import NodeState
-from pfms_ha_tui.cluster.topology import source_label
+from pfms_ha_tui.cluster.topology import source_of
 from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.glyphs import IO, PROCESS, REACH, SEVERITY, SQL_THREAD, SSH
 from pfms_ha_tui.console.ink import EMPTY, Ink, Line, clean, clean_lines, line, width_of, wrap
@@ -121,12 +121,11 @@ def _now(scene: Scene, node: NodeState, width: int) -> list[Line]:
 
 
 def _replication(scene: Scene, node: NodeState, replication: Replication, width: int) -> list[Line]:
-    nodes = scene.state.snapshot.nodes if scene.state else ()
-    known = source_label(nodes, node, replication)
+    known = source_of(scene.state.snapshot, node) if scene.state else None
     source = f"{clean(replication.source_host)}:{replication.source_port}"
     lines = fact(
         "Follows",
-        line((clean(known), Ink.STRONG), f"  {source}")
+        line((clean(known.label), Ink.STRONG), f"  {source}")
         if known
         else line(f"{source}  ", ("not in this cluster", Ink.WARN)),
         width,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pfms_ha_tui.cluster.observation import IoState, Reach, Replication
-from pfms_ha_tui.cluster.snapshot import NodeState, Role, SyncState
-from pfms_ha_tui.cluster.topology import source_label
+from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot, SyncState
+from pfms_ha_tui.cluster.topology import source_of
 from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.glyphs import IO, MASTER, REACH, SQL_THREAD, SYNC
 from pfms_ha_tui.console.ink import Ink, Line, clean, crop, line, width_of
@@ -23,23 +22,21 @@ class Branch:
     followers: tuple[Branch, ...]
 
 
-def tree(nodes: Sequence[NodeState]) -> list[Branch]:
+def tree(snapshot: Snapshot) -> list[Branch]:
     """The roots of the cluster with their followers; masters first. A circle is cut at its first node."""
-    sources: dict[str, str | None] = {}
-    for node in nodes:
-        replication = node.replication
-        found = source_label(nodes, node, replication) if replication is not None else None
-        sources[node.label] = found if found != node.label else None
+    nodes = snapshot.nodes
+    found = {node.label: source_of(snapshot, node) for node in nodes}
+    sources = {label: source.label if source is not None else None for label, source in found.items()}
     placed: set[str] = set()
 
     def grow(node: NodeState) -> Branch:
         placed.add(node.label)
-        below = [other for other in nodes if sources[other.label] == node.label and other.label not in placed]
+        below = (other for other in nodes if sources[other.label] == node.label)
         return Branch(node, tuple(grow(other) for other in below if other.label not in placed))
 
     roots = [node for node in nodes if sources[node.label] is None]
     branches = [grow(node) for node in sorted(roots, key=lambda node: node.role is not Role.MASTER)]
-    branches += [grow(node) for node in nodes if node.label not in placed]
+    branches.extend(grow(node) for node in nodes if node.label not in placed)
     return branches
 
 
@@ -47,7 +44,7 @@ def topology_lines(scene: Scene, width: int, height: int) -> list[Line]:
     """The tree; with two lines a node when there is room, else one."""
     if scene.state is None:
         return []
-    roots = tree(scene.state.snapshot.nodes)
+    roots = tree(scene.state.snapshot)
     for detailed in (True, False):
         lines: list[Line] = []
         for root in roots:
@@ -171,7 +168,7 @@ def _thread_words(scene: Scene, node: NodeState) -> Line:
     behind = fmt.behind(replication.seconds_behind)
     lag = "lag not known" if replication.seconds_behind is None else f"{behind} behind"
     text += line("  ", (lag, lag_ink(scene, node)))
-    if scene.state is not None and source_label(scene.state.snapshot.nodes, node, replication) is None:
+    if scene.state is not None and source_of(scene.state.snapshot, node) is None:
         text += line((f"  of {clean(replication.source_host)}, not in this cluster", Ink.WARN))
     return text
 

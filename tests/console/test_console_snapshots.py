@@ -1,0 +1,85 @@
+"""Every state on every size, as plain text. ``UPDATE_SNAPSHOTS=1`` writes what the console shows now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from support.console_app import Stage, console
+from support.console_states import STATES
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+SIZES = ((80, 24), (120, 40), (200, 60))
+
+
+def compare(name: str, text: str) -> None:
+    """Hold ``text`` against the stored one."""
+    path = SNAPSHOTS / f"{name}.txt"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+        return
+    assert path.exists(), f"no snapshot {path.name}: look at the screen, then UPDATE_SNAPSHOTS=1"
+    assert text + "\n" == path.read_text(encoding="utf-8"), f"{path.name} differs"
+
+
+async def sized(stage: Stage, width: int, height: int) -> str:
+    """The screen at that size."""
+    await stage.pilot.resize_terminal(width, height)
+    await stage.until(lambda: len(stage.text().splitlines()) == height)
+    await stage.pilot.pause()
+    text = stage.text()
+    assert all(cell_len(one) <= width for one in text.splitlines())
+    return text
+
+
+@pytest.mark.parametrize("name", sorted(STATES))
+async def test_dashboard(name: str, folder: Path) -> None:
+    async with console(folder, STATES[name]()) as stage:
+        for width, height in SIZES:
+            compare(f"{name}-{width}x{height}", await sized(stage, width, height))
+
+
+@pytest.mark.parametrize("name", ["dead-master", "nasty", "unknown", "three-nodes"])
+async def test_node_screen(name: str, folder: Path) -> None:
+    async with console(folder, STATES[name]()) as stage:
+        await stage.press("down", "enter")
+        await stage.until_text("As the server says it · 10:32:59 CET")
+        for width, height in ((200, 60), (120, 40), (80, 24)):
+            compare(f"node-{name}-{width}x{height}", await sized(stage, width, height))
+
+
+async def test_timeline_evidence_and_help(folder: Path) -> None:
+    async with console(folder, STATES["dead-master"]()) as stage:
+        stage.app.link.socket = Path("/run/pfms-ha-tui/worker.sock")
+        for key, name in (("t", "timeline"), ("e", "evidence"), ("question_mark", "help")):
+            await stage.press(key)
+            for width, height in ((120, 40), (80, 24)):
+                compare(f"{name}-{width}x{height}", await sized(stage, width, height))
+            await stage.press("escape")
+
+
+async def test_several_clusters(folder: Path) -> None:
+    other = replace(STATES["dead-master"](), name="pandora-dr")
+    async with console(folder, STATES["healthy"](), other) as stage:
+        for width, height in ((120, 40), (80, 24)):
+            compare(f"tabs-{width}x{height}", await sized(stage, width, height))
+
+
+async def test_ascii(folder: Path) -> None:
+    async with console(folder, STATES["nasty"](), ascii_only=True) as stage:
+        for width, height in ((120, 40), (80, 24)):
+            text = await sized(stage, width, height)
+            assert text.isascii()
+            compare(f"ascii-{width}x{height}", text)
+
+
+async def test_palette(folder: Path) -> None:
+    async with console(folder, STATES["healthy"]()) as stage:
+        await stage.press("colon")
+        compare("palette-120x40", stage.text())
+        await stage.press(*"theme")
+        compare("palette-theme-120x40", stage.text())
