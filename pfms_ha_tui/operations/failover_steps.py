@@ -62,6 +62,10 @@ class Asked(Protocol):
         """Whether a person ordered it."""
 
     @property
+    def fault_at(self) -> float | None:
+        """Wall time of the fault."""
+
+    @property
     def old_server_id(self) -> int | None:
         """Of the old master."""
 
@@ -104,7 +108,8 @@ class Guards(Step):
         if complaints:
             raise OperationError("no failover: " + "; ".join(complaints), code="guard")
         epoch = await operation.next_epoch(asked.candidates)
-        await run.note(epoch=epoch, evidence=list(asked.evidence))
+        alive_at = asked.fault_at if asked.fault_at is not None else run.clock.wall()
+        await run.note(epoch=epoch, evidence=list(asked.evidence), old_alive_at=alive_at)
         return f"all guards hold; epoch {epoch}"
 
     async def _writable(self, label: str) -> str | None:

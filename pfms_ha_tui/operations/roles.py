@@ -352,6 +352,7 @@ class Promote(Step):
             own=own.position,
             received_gtid=own.gtids or None,
             by_gtid=run.need("source", Source).gtid,
+            old_alive_at=run.fact("old_alive_at", float),
         )
 
 

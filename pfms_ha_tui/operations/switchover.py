@@ -187,7 +187,7 @@ class Check(_SwitchoverStep):
         if complaints:
             raise OperationError("; ".join(complaints), code="precondition")
         epoch = await self.operation.next_epoch((self.master, self.target))
-        await run.note(epoch=epoch, old_state=OldMaster.FOLLOWS)
+        await run.note(epoch=epoch, old_state=OldMaster.FOLLOWS, old_alive_at=run.clock.wall())
         if not run.dry_run:
             await add_event(
                 self.operation, self.master, f"{self.operation.title} begins", Criticity.INFORMATIONAL, run

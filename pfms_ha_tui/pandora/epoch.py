@@ -54,6 +54,8 @@ class Promotion:
     """The new master's GTID set before its first write of its own, when GTIDs are in use."""
     by_gtid: bool = False
     """Whether the slaves follow by GTID."""
+    old_alive_at: float | None = None
+    """Wall time at which the old master was last known to be alive."""
 
     @property
     def record(self) -> EpochRecord:

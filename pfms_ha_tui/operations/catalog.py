@@ -1,0 +1,22 @@
+"""Every kind of operation that this version can carry out, by the name the ledger keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pfms_ha_tui.operations.context import ClusterOperation, Context
+from pfms_ha_tui.operations.failover import Failover
+from pfms_ha_tui.operations.lock import Lock, Reopen
+from pfms_ha_tui.operations.rejoin import Rejoin
+from pfms_ha_tui.operations.switchover import Switchover
+
+Rebuild = Callable[[Context, Mapping[str, object]], ClusterOperation]
+"""Makes the very same operation again from what the ledger kept of its order."""
+
+PROCEDURES: Mapping[str, Rebuild] = {
+    Failover.kind: Failover.of,
+    Switchover.kind: Switchover.of,
+    Rejoin.kind: Rejoin.of,
+    Lock.kind: Lock.of,
+    Reopen.kind: Reopen.of,
+}

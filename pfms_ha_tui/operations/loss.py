@@ -1,0 +1,196 @@
+"""The loss meter: what a failover would lose now. Shown before a person confirms one."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pfms_ha_tui.cluster.coordinates import BinlogPosition
+from pfms_ha_tui.cluster.observation import ServerFacts
+from pfms_ha_tui.cluster.snapshot import Snapshot
+from pfms_ha_tui.errors import NodeError, PfmsError
+from pfms_ha_tui.nodes.shell import NodeShell
+from pfms_ha_tui.operations.binlog_events import events_of, has_checksums
+from pfms_ha_tui.operations.context import NOWHERE, Context
+from pfms_ha_tui.operations.divergence import Survey, Surveyor, survey
+from pfms_ha_tui.operations.drain import bytes_between
+
+_MOST_BYTES = 8 * 1024 * 1024
+"""More than this is not fetched through SSH to count rows."""
+_FETCH = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What the candidate has not received, as far as it can be known. ``None`` = not known, never zero."""
+
+    candidate: str
+    received: BinlogPosition | None
+    master_at: BinlogPosition | None
+    """Where the old master's binary log ends, or where it was last seen."""
+    exact: bool = False
+    """Whether ``master_at`` is the true end, read from the old master or its host, not the last probe's."""
+    bytes: int | None = None
+    seconds: float | None = None
+    """Between the last change received and the last one made (by the last probe: since it saw the master)."""
+    transactions: int | None = None
+    tables: Mapping[str, int | None] = field(default_factory=dict)
+    """Rows per table, where the old master's log could be read."""
+    how: str = ""
+    """Where the figures come from, one sentence."""
+
+    def sentence(self) -> str:
+        """For a person, before the confirmation."""
+        if self.bytes == 0 and self.exact:
+            return f"{self.candidate} has received everything"
+        size = "an unknown amount" if self.bytes is None else f"{self.bytes} bytes"
+        least = "" if self.exact else "at least " if self.bytes is not None else ""
+        time = f", {self.seconds:.0f} s of changes" if self.seconds is not None else ""
+        rows = ", ".join(f"{table} {'?' if rows is None else rows}" for table, rows in self.tables.items())
+        return f"{self.candidate} has not received {least}{size}{time}" + (f": {rows}" if rows else "")
+
+
+async def measure_loss(snapshot: Snapshot, old_master: str, candidate: str, context: Context) -> Loss:
+    """Compare what the candidate received with the end of the old master's binary log.
+
+    The old master is asked itself, else its host (the size of its newest binary log file, and the part that
+    is missing), else the last probe that saw it. Never raises: what cannot be known is ``None``.
+    """
+    slave, master = snapshot.node(candidate), snapshot.node(old_master)
+    state = slave.replication if slave is not None else None
+    received = state.read if state is not None else None
+    if received is None:
+        return Loss(candidate=candidate, received=None, master_at=None, how="its coordinates are not known")
+    try:
+        return await _from_server(old_master, candidate, received, context)
+    except PfmsError as error:
+        reasons = [error.reason]
+    facts = master.facts if master is not None else None
+    shell = context.shells(old_master)
+    base = _log_base(facts, received, context.host_facts.get(old_master, NOWHERE).datadir)
+    if shell is not None and base is not None:
+        try:
+            return await _from_host(shell, candidate, received, base, context)
+        except PfmsError as error:
+            reasons.append(error.reason)
+    seen = facts.binlog if facts is not None else None
+    sizes = facts.binlog_sizes if facts is not None else {}
+    age = master.age(snapshot.mono) if master is not None else None
+    return Loss(
+        candidate=candidate,
+        received=received,
+        master_at=seen,
+        bytes=bytes_between(received, seen, sizes) if seen is not None else None,
+        seconds=age,
+        how=f"from the last probe that saw {old_master}; it cannot be read now: {'; '.join(reasons)}",
+    )
+
+
+def _log_base(facts: ServerFacts | None, received: BinlogPosition, datadir: str | None) -> str | None:
+    """Path of the old master's binary log files without their numbers."""
+    named = facts.variables.get("log_bin_basename") if facts is not None else None
+    if named:
+        return named
+    return f"{datadir.rstrip('/')}/{received.base}" if datadir is not None else None
+
+
+async def _from_server(old_master: str, candidate: str, received: BinlogPosition, context: Context) -> Loss:
+    node = context.node(old_master)
+    found = await survey(node, context.cluster, received)
+    return Loss(
+        candidate=candidate,
+        received=received,
+        master_at=found.end,
+        exact=True,
+        bytes=found.size,
+        seconds=_seconds(found),
+        transactions=found.count,
+        tables=found.tables,
+        how=f"read from {old_master}'s binary log",
+    )
+
+
+async def _from_host(
+    shell: NodeShell, candidate: str, received: BinlogPosition, base: str, context: Context
+) -> Loss:
+    """The binary log files of a dead server, through its host's SSH."""
+    label = shell.node.label
+    sizes = await _sizes(shell, base, context)
+    ends = [BinlogPosition(name, size) for name, size in sizes.items()]
+    newest = max((end for end in ends if end.comparable(received)), default=None)
+    if newest is None:
+        raise NodeError("its binary log was not found on its host", node=label)
+    left = bytes_between(received, newest, sizes)
+    counted: Survey | None = None
+    if left is not None and left <= _MOST_BYTES:
+        counted = await _count(shell, base, received, sorted(end for end in ends if end.comparable(received)))
+    return Loss(
+        candidate=candidate,
+        received=received,
+        master_at=newest,
+        exact=True,
+        bytes=left,
+        seconds=_seconds(counted) if counted is not None else None,
+        transactions=counted.count if counted is not None else None,
+        tables=counted.tables if counted is not None else {},
+        how=f"read from the files on {label}'s host",
+    )
+
+
+def _seconds(found: Survey) -> float:
+    if found.first_at is None or found.last_at is None:
+        return 0.0
+    return float(found.last_at - found.first_at)
+
+
+async def _sizes(shell: NodeShell, base: str, context: Context) -> dict[str, int]:
+    """File name → bytes of every binary log file."""
+    command = f"for f in {shlex.quote(base)}.[0-9]*; do stat -c '%s %n' \"$f\"; done"
+    listing = await shell.run(shell.elevated(command), timeout=context.limits.shell)
+    sizes: dict[str, int] = {}
+    for line in listing.stdout.splitlines():
+        size, _, path = line.partition(" ")
+        if size.isdigit():
+            sizes[path.rsplit("/", 1)[-1]] = int(size)
+    return sizes
+
+
+async def _count(
+    shell: NodeShell, base: str, received: BinlogPosition, files: list[BinlogPosition]
+) -> Survey:
+    """Whole transactions behind ``received``; one that the crash cut off does not count."""
+    surveyor = Surveyor(received)
+    folder = base.rsplit("/", 1)[0]
+    for file in files:
+        if file.number < received.number:
+            continue
+        path = f"{folder}/{file.file}"
+        first = file.number == received.number
+        checksum = True
+        if first:
+            head = await _fetch(shell, path, 4, 1024)
+            description = next(iter(events_of(head, checksum=True)), None)
+            checksum = description is None or has_checksums(description)
+        start = received.pos if first else 4
+        data = await _fetch(shell, path, start, file.pos - start)
+        for event in events_of(data, checksum=checksum):
+            surveyor.see(file.file, event)
+    return surveyor.done(whole_only=True)
+
+
+async def _fetch(shell: NodeShell, path: str, start: int, length: int) -> bytes:
+    """A part of a file, through a text channel.
+
+    Raises:
+        ShellError: it cannot be read.
+    """
+    if length <= 0:
+        return b""
+    command = f"tail -c +{start + 1:d} {shlex.quote(path)} | head -c {length:d} | base64"
+    result = await shell.run(shell.elevated(command), timeout=_FETCH, limit=2 * _MOST_BYTES)
+    try:
+        return base64.b64decode(result.stdout)
+    except ValueError as error:
+        raise NodeError(f"{path} cannot be read: {result.said}", node=shell.node.label) from error
