@@ -94,6 +94,7 @@ def build_parser() -> Parser:
 
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=Parser)
     _add_looking(commands)
+    _add_changing(commands)
     _add_running(commands)
     return parser
 
@@ -151,6 +152,64 @@ def _add_looking(commands: Commands) -> None:
         commands, "completion", "print the completion script of a shell", lazily("completion", "completion")
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _add_changing(commands: Commands) -> None:
+    failover = _order(commands, "failover", "promote a slave because the master is dead", node="?")
+    failover.add_argument(
+        "node", nargs="?", metavar="NODE", help="who takes over (default: who received most)"
+    )
+    switchover = _order(commands, "switchover", "make another node the master, as planned; loses nothing")
+    switchover.add_argument("--kill-long", action="store_true", help="also end transactions open for long")
+    _order(commands, "rejoin", "let a returned old master follow the present one")
+    _order(commands, "lock", "make one of several writable nodes read-only")
+    _order(commands, "reopen", "make the unchanged master writable again after it restarted read-only")
+
+    drill = _command(
+        commands,
+        "drill",
+        "rehearse an operation on the live cluster, change nothing",
+        lazily("orders", "drill"),
+    )
+    drill.add_argument(
+        "kind",
+        nargs="?",
+        default="failover",
+        choices=("failover", "switchover", "rejoin"),
+        help="what to rehearse",
+    )
+    drill.add_argument("node", nargs="?", metavar="NODE", help="the node it is about")
+    drill.add_argument("--cluster", metavar="NAME", help="which cluster, if there are several")
+    drill.add_argument("--json", action="store_true", help="the outcome as JSON")
+
+    pause = _simple(commands, "pause", "maintenance: suspend automatic actions for a while", "pause")
+    pause.add_argument("duration", type=duration, metavar="FOR", help="30m, 2h, 1d")
+    pause.add_argument("reason", nargs="?", default="", help="shown on every console")
+    _simple(commands, "resume", "end the maintenance", "resume")
+    _simple(commands, "ack", "acknowledge the last failover, so that another one may follow", "acknowledge")
+    mode = _simple(commands, "mode", "how much the worker does by itself, until its configuration", "mode")
+    mode.add_argument("mode", choices=("observe", "manual", "automatic"))
+    name = _simple(
+        commands, "name-master", "say which node is the master when nobody can know", "name_master"
+    )
+    name.add_argument("node", metavar="NODE")
+
+
+def _order(commands: Commands, kind: str, help_text: str, *, node: str | None = None) -> Parser:
+    parser = _simple(commands, kind, help_text, "order")
+    parser.set_defaults(kind=kind)
+    if node is None:
+        parser.add_argument("node", metavar="NODE")
+    parser.add_argument("--dry-run", action="store_true", help="every check and step, nothing changed")
+    parser.add_argument("--yes", action="store_true", help="do not ask for the node's label")
+    parser.add_argument("--json", action="store_true", help="the outcome as JSON")
+    return parser
+
+
+def _simple(commands: Commands, name: str, help_text: str, function: str) -> Parser:
+    parser = _command(commands, name, help_text, lazily("orders", function))
+    parser.add_argument("--cluster", metavar="NAME", help="which cluster, if there are several")
+    return parser
 
 
 def _add_running(commands: Commands) -> None:

@@ -11,5 +11,6 @@ def worker(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
     settings = load(arguments.config)
     from pfms_ha_tui.worker.main import run_worker
+    from pfms_ha_tui.worker.orders import make_hands
 
-    return run_worker(settings)
+    return run_worker(settings, hands=make_hands)

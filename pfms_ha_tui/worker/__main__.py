@@ -35,6 +35,7 @@ def _child(config: Path, writer: int) -> int:
     from pfms_ha_tui.errors import PfmsError
     from pfms_ha_tui.masking import mask
     from pfms_ha_tui.worker.main import EXIT_FAILED, run_worker
+    from pfms_ha_tui.worker.orders import make_hands
 
     def ready() -> None:
         os.write(writer, _READY)
@@ -45,7 +46,7 @@ def _child(config: Path, writer: int) -> int:
         os.close(nowhere)
 
     try:
-        return run_worker(load(config), foreground=False, on_ready=ready)
+        return run_worker(load(config), foreground=False, on_ready=ready, hands=make_hands)
     except PfmsError as error:
         if error.code == "running":
             os.write(writer, _RUNNING)

@@ -180,9 +180,15 @@ class ClusterMemory:
 
     def _running(self) -> str | None:
         view = self.operation
-        if view is None or view.dry_run or view.state is not OperationState.RUNNING:
+        if view is None or view.dry_run:
             return None
-        return f"{view.title} is running, started by {view.actor}"
+        if view.state is OperationState.INTERRUPTED:
+            return f"{view.title} was interrupted and is not dealt with yet"
+        return (
+            f"{view.title} is running, started by {view.actor}"
+            if view.state is OperationState.RUNNING
+            else None
+        )
 
     def _tell(self, severity: Severity, kind: str, text: str, actor: str, *, node: str | None = None) -> None:
         self.journal.add_event(

@@ -1,0 +1,258 @@
+"""The commands that change a cluster: shown first, confirmed by label, followed to their verified end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from pfms_ha_tui.cli.exits import Exit
+from pfms_ha_tui.cluster.policy import Mode
+from pfms_ha_tui.config import load
+from pfms_ha_tui.config.settings import Settings
+from pfms_ha_tui.console.format import number, rate, share, size, span
+from pfms_ha_tui.console.glyphs import STEP
+from pfms_ha_tui.console.ink import clean
+from pfms_ha_tui.errors import OperationError, WorkerError
+from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
+from pfms_ha_tui.worker.client import Goodbye, StateUpdate, WorkerClient
+from pfms_ha_tui.worker.protocol import (
+    ClusterRef,
+    NodeQuery,
+    OperationsQuery,
+    Order,
+    OrderKind,
+    Pause,
+    Plan,
+    SetMode,
+    Start,
+)
+
+REHEARSAL_WITHIN = 120.0
+BEGIN_WITHIN = 60.0
+QUIET_FOR = 10.0
+"""Seconds without a state after which the ledger is asked how the operation stands."""
+
+_GOES_ON = (OperationState.RUNNING, OperationState.PLANNED)
+
+
+def order(arguments: argparse.Namespace) -> int:
+    """Plan, confirm, run and follow one operation."""
+    return asyncio.run(_Ordering(arguments).run())
+
+
+def drill(arguments: argparse.Namespace) -> int:
+    """Rehearse an operation against the live cluster: every guard and step, nothing changed."""
+    arguments.dry_run, arguments.yes = True, False
+    return asyncio.run(_Ordering(arguments).run())
+
+
+def pause(arguments: argparse.Namespace) -> int:
+    """Suspend automatic actions."""
+    _tell(
+        arguments,
+        "pause",
+        lambda cluster: Pause(cluster=cluster, seconds=arguments.duration, reason=arguments.reason),
+    )
+    sys.stdout.write(f"automatic actions are suspended for {span(arguments.duration)}\n")
+    return Exit.OK
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """End the maintenance."""
+    _tell(arguments, "resume", lambda cluster: ClusterRef(cluster=cluster))
+    sys.stdout.write("automatic actions are possible again\n")
+    return Exit.OK
+
+
+def acknowledge(arguments: argparse.Namespace) -> int:
+    """Lift the block that follows a failover."""
+    _tell(arguments, "acknowledge", lambda cluster: ClusterRef(cluster=cluster))
+    sys.stdout.write("the last failover is acknowledged; another one may follow\n")
+    return Exit.OK
+
+
+def mode(arguments: argparse.Namespace) -> int:
+    """Change how much the worker does by itself."""
+    _tell(arguments, "set_mode", lambda cluster: SetMode(cluster=cluster, mode=Mode(arguments.mode)))
+    sys.stdout.write(f"the mode is {arguments.mode}\n")
+    return Exit.OK
+
+
+def name_master(arguments: argparse.Namespace) -> int:
+    """Say which node is the master when the worker cannot know."""
+    _tell(arguments, "name_master", lambda cluster: NodeQuery(cluster=cluster, node=arguments.node))
+    sys.stdout.write(f"{arguments.node} counts as the master\n")
+    return Exit.OK
+
+
+def _tell(arguments: argparse.Namespace, method: str, params: Callable[[str], object]) -> None:
+    settings = load(arguments.config)
+    cluster = _cluster(arguments, settings)
+
+    async def tell() -> None:
+        async with await WorkerClient.connect(settings.worker.socket, client=f"cli {method}") as client:
+            await client.call(method, params(cluster))
+
+    asyncio.run(tell())
+
+
+def _cluster(arguments: argparse.Namespace, settings: Settings) -> str:
+    """The cluster that is meant.
+
+    Raises:
+        WorkerError: there are several and none was named, or there is none of that name.
+    """
+    names = [cluster.name for cluster in settings.clusters]
+    asked: str | None = arguments.cluster
+    if asked is None and len(names) == 1:
+        return names[0]
+    if asked is None or asked not in names:
+        wanted = (
+            "there are several clusters" if arguments.cluster is None else f"no cluster {arguments.cluster!r}"
+        )
+        raise WorkerError(wanted, hint=f"--cluster {' or '.join(names)}")
+    return asked
+
+
+class _Ordering:
+    def __init__(self, arguments: argparse.Namespace):
+        self._arguments = arguments
+        self._settings = load(arguments.config)
+        self._order = Order(
+            cluster=_cluster(arguments, self._settings),
+            kind=OrderKind(arguments.kind),
+            target=arguments.node,
+            kill_long=getattr(arguments, "kill_long", False),
+        )
+
+    async def run(self) -> int:
+        socket = self._settings.worker.socket
+        async with await WorkerClient.connect(socket, client=f"cli {self._order.kind}") as client:
+            plan = await client.call("plan", self._order, Plan)
+            if not self._arguments.json:
+                sys.stdout.write("\n".join(_plan_lines(plan)) + "\n")
+                sys.stdout.flush()
+            if self._arguments.dry_run:
+                start = Start(order=self._order, dry_run=True)
+                view = await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN)
+                return self._end(view)
+            if plan.why_not is not None:
+                raise OperationError(f"{plan.operation.title} is refused: {plan.why_not}", code="refused")
+            start = Start(order=self._order, confirm=await self._confirmed(plan))
+            begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
+            return self._end(await self._followed(client, begun))
+
+    async def _confirmed(self, plan: Plan) -> str:
+        if self._arguments.yes:
+            return plan.confirm
+        if not sys.stdin.isatty():
+            raise OperationError(
+                f"{plan.operation.title} is not confirmed", hint="without a terminal, --yes confirms it"
+            )
+        sys.stderr.write(f"Type {plan.confirm} to go on, anything else to leave it: ")
+        sys.stderr.flush()
+        line: str = await asyncio.to_thread(sys.stdin.readline)
+        typed = line.strip()
+        if typed != plan.confirm:
+            raise OperationError("nothing was done", code="unconfirmed")
+        return typed
+
+    async def _followed(self, client: WorkerClient, begun: OperationView) -> OperationView:
+        """The operation's end; its steps are printed as they pass."""
+        printer = _StepPrinter()
+        view = begun
+        printer.show(view)
+        updates = client.subscribe()
+        while view.state in _GOES_ON:
+            try:
+                async with asyncio.timeout(QUIET_FOR):
+                    update = await anext(updates)
+            except TimeoutError:
+                view = await self._asked(client, begun)
+                updates = client.subscribe()
+                continue
+            if isinstance(update, Goodbye):
+                raise WorkerError("the worker stops; the operation goes on when it is started again")
+            if not isinstance(update, StateUpdate) or update.state.name != self._order.cluster:
+                continue
+            shown = update.state.operation
+            if shown is not None and shown.id == begun.id:
+                view = shown
+            elif shown is not None and shown.id > begun.id:
+                view = await self._asked(client, begun)
+            printer.show(view)
+        return view
+
+    async def _asked(self, client: WorkerClient, begun: OperationView) -> OperationView:
+        past = await client.call(
+            "operations", OperationsQuery(cluster=self._order.cluster), list[OperationView]
+        )
+        return next((view for view in past if view.id == begun.id), begun)
+
+    def _end(self, view: OperationView) -> int:
+        if self._arguments.json:
+            sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(view), indent=2) + b"\n")
+        else:
+            if view.dry_run:
+                sys.stdout.write("\n".join(_rehearsed_lines(view)) + "\n")
+            sys.stdout.write(f"{view.state.value}: {clean(view.text or view.title)}\n")
+        return Exit.OK if view.state is OperationState.DONE else Exit.FAILED
+
+
+class _StepPrinter:
+    """Prints each change of a step once, on stderr."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[StepState, str]] = {}
+
+    def show(self, view: OperationView) -> None:
+        for step in view.steps:
+            words = _progress(step.progress) if step.progress is not None else ""
+            now = (step.state, words)
+            if step.state is StepState.WAITING or self._said.get(step.name) == now:
+                continue
+            self._said[step.name] = now
+            sys.stderr.write(_step_line(step) + (f"  {words}" if words else "") + "\n")
+        sys.stderr.flush()
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    yield clean(plan.operation.title)
+    for sentence in plan.impact:
+        yield f"  ! {clean(sentence)}"
+    for place, step in enumerate(plan.operation.steps, 1):
+        where = f"{clean(step.node)}: " if step.node else ""
+        yield f"  {place:2}. {where}{clean(step.title)}"
+        for line in step.preview:
+            yield f"        {clean(line)}"
+
+
+def _rehearsed_lines(view: OperationView) -> Iterator[str]:
+    yield "rehearsed, nothing was changed:"
+    for step in view.steps:
+        yield f"  {_step_line(step)}"
+
+
+def _step_line(step: StepView) -> str:
+    sign = STEP[step.state]
+    took = ""
+    if step.started_at is not None and step.finished_at is not None:
+        took = f" ({span(round(step.finished_at - step.started_at, 3))})"
+    text = f": {clean(step.text)}" if step.text else ""
+    return f"{sign.glyph} {clean(step.title)}{text}{took}"
+
+
+def _progress(progress: Progress) -> str:
+    amount = size(progress.done) if progress.unit == "bytes" else f"{number(progress.done)} {progress.unit}"
+    parts = [amount]
+    if progress.total:
+        parts.insert(0, share(progress.done, progress.total))
+    if progress.rate is not None:
+        parts.append(rate(progress.rate, progress.unit))
+    if progress.eta is not None:
+        parts.append(f"{span(round(progress.eta))} left")
+    return " · ".join(parts)

@@ -1,0 +1,256 @@
+"""Operations from what is known: by a decision, by a person's order, or again from the ledger."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pfms_ha_tui.cluster.candidates import eligible, why_not_candidate
+from pfms_ha_tui.cluster.decision import Action, Decision
+from pfms_ha_tui.cluster.diagnosis import Diagnosis
+from pfms_ha_tui.cluster.guards import readiness
+from pfms_ha_tui.cluster.permits import (
+    why_not_change,
+    why_not_failover,
+    why_not_rejoin,
+    why_not_reopen,
+    why_not_switchover,
+)
+from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot
+from pfms_ha_tui.cluster.topology import slaves_of, writers
+from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.nodes.dialect import Dialect
+from pfms_ha_tui.nodes.shell import NodeShell
+from pfms_ha_tui.operations.catalog import PROCEDURES
+from pfms_ha_tui.operations.context import ClusterOperation, Context, HostFacts
+from pfms_ha_tui.operations.failover import Failover, FailoverParams
+from pfms_ha_tui.operations.ledger import Entry
+from pfms_ha_tui.operations.lock import Lock, LockParams, Reopen, ReopenParams
+from pfms_ha_tui.operations.records import Records
+from pfms_ha_tui.operations.rejoin import Rejoin, RejoinParams
+from pfms_ha_tui.operations.switchover import Switchover, SwitchoverParams
+from pfms_ha_tui.worker.monitor import ClusterMonitor
+from pfms_ha_tui.worker.protocol import Order, OrderKind
+
+
+class Builder:
+    """Builds the operations of one cluster from what its monitor sees."""
+
+    def __init__(self, monitor: ClusterMonitor, records: Records) -> None:
+        self._monitor = monitor
+        self._records = records
+
+    @property
+    def context(self) -> Context:
+        """The surroundings of an operation that begins now."""
+        monitor = self._monitor
+        nodes = monitor.history[-1].nodes if monitor.history else ()
+        facts = {node.label: node.facts for node in nodes if node.facts is not None}
+        master = facts.get(monitor.facts.master or "")
+        return Context(
+            cluster=monitor.cluster,
+            records=self._records,
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            shells=self._shell,
+            host_facts={
+                label: HostFacts(pid_file=one.pid_file, datadir=one.datadir) for label, one in facts.items()
+            },
+            dialects={label: Dialect.of(one.version, one.version_comment) for label, one in facts.items()},
+            binlog_sizes=master.binlog_sizes if master is not None else {},
+            spare=self._own_connections,
+            recheck=self._complaints,
+        )
+
+    def by_decision(self, decision: Decision) -> ClusterOperation:
+        """What the worker does by itself.
+
+        Raises:
+            OperationError: the decision names no node, or an action that nothing here carries out.
+        """
+        if decision.target is None:
+            raise OperationError("the decision names no node")
+        match decision.action:
+            case Action.FAILOVER:
+                return self._failover(decision.master, None, by_person=False)
+            case Action.LOCK:
+                return self._lock(decision.target, decision.master, by_person=False)
+            case Action.REJOIN:
+                return self._rejoin(decision.target, decision.master)
+            case Action.REOPEN:
+                return Reopen(self.context, ReopenParams(node=decision.target))
+            case _:
+                raise OperationError(f"nothing here carries out {decision.action.value!r} yet")
+
+    def by_order(self, order: Order) -> ClusterOperation:
+        """What a person asked for; whether it is allowed is another question.
+
+        Raises:
+            OperationError: it does not say what is needed.
+        """
+        master = self._diagnosis.master
+        if order.kind is OrderKind.FAILOVER:
+            return self._failover(master, order.target, by_person=True)
+        target = self._known(order.target)
+        match order.kind:
+            case OrderKind.SWITCHOVER:
+                if master is None:
+                    raise OperationError("it is not known which node is the master")
+                return Switchover(
+                    self.context,
+                    SwitchoverParams(
+                        master=master,
+                        target=target,
+                        others=tuple(label for label in self._slaves(master) if label != target),
+                        kill_long=order.kill_long,
+                    ),
+                )
+            case OrderKind.REJOIN:
+                return self._rejoin(target, master)
+            case OrderKind.LOCK:
+                return self._lock(target, self._other_writer(target), by_person=True)
+            case OrderKind.REOPEN:
+                return Reopen(self.context, ReopenParams(node=target))
+
+    def why_not(self, order: Order) -> str | None:
+        """Why the order is refused now, as one clause; ``None`` if it may be started."""
+        monitor = self._monitor
+        history, diagnosis = monitor.history, self._diagnosis
+        policy, facts = monitor.memory.policy, monitor.memory.facts()
+        if order.kind is OrderKind.FAILOVER:
+            return why_not_failover(history, diagnosis, policy, facts, target=order.target)
+        target = self._known(order.target)
+        match order.kind:
+            case OrderKind.SWITCHOVER:
+                return why_not_switchover(target, history, diagnosis, policy, facts)
+            case OrderKind.REJOIN:
+                return why_not_rejoin(target, history, diagnosis, policy, facts)
+            case OrderKind.REOPEN:
+                return why_not_reopen(target, history, policy, facts)
+            case OrderKind.LOCK:
+                return why_not_change(history, policy, facts) or self._why_not_lock(target)
+
+    def again(self, entry: Entry) -> ClusterOperation:
+        """The very operation that an entry of the ledger tells of.
+
+        Raises:
+            OperationError: this version knows no such kind, or cannot read what it was asked.
+        """
+        rebuild = PROCEDURES.get(entry.kind)
+        if rebuild is None:
+            raise OperationError(
+                f"operation {entry.id} is of a kind this version does not know: {entry.kind}"
+            )
+        try:
+            return rebuild(self.context, entry.params)
+        except ValueError as error:
+            raise OperationError(f"what operation {entry.id} was asked cannot be read: {error}") from error
+
+    @property
+    def _diagnosis(self) -> Diagnosis:
+        state = self._monitor.state
+        if state is None:
+            raise OperationError("no node has been asked yet", hint="try again in a second")
+        return state.diagnosis
+
+    def _known(self, label: str | None) -> str:
+        labels = [node.label for node in self._monitor.cluster.nodes]
+        if label is None:
+            raise OperationError("the order names no node", hint=f"its nodes: {', '.join(labels)}")
+        if label not in labels:
+            raise OperationError(f"the cluster has no node {label!r}", hint=f"its nodes: {', '.join(labels)}")
+        return label
+
+    def _failover(self, master: str | None, target: str | None, *, by_person: bool) -> Failover:
+        snapshot = self._snapshot
+        old = snapshot.node(master) if master is not None else None
+        if old is None:
+            raise OperationError("it is not known which node was the master")
+        policy, facts = self._monitor.memory.policy, self._facts_without_operation()
+        if by_person:
+            history = self._monitor.history
+            able = [
+                node.label
+                for node in snapshot.nodes
+                if node.label != old.label
+                and (target is None or node.label == target)
+                and why_not_candidate(history, node, old, policy, facts, by_person=True) is None
+            ]
+        else:
+            able = [node.label for node in eligible(self._monitor.history, old, policy, facts)]
+        others = [label for label in self._slaves(old.label) if label not in able]
+        return Failover(
+            self.context,
+            FailoverParams(
+                old_master=old.label,
+                candidates=tuple(able),
+                others=tuple(others),
+                evidence=self._diagnosis.evidence,
+                fencing_required=policy.require_fencing and not by_person,
+                by_person=by_person,
+                fault_at=self._fault_at(old, snapshot),
+                old_server_id=old.facts.server_id if old.facts is not None else None,
+            ),
+        )
+
+    def _rejoin(self, target: str, master: str | None) -> Rejoin:
+        if master is None:
+            raise OperationError("there is no master that it could follow")
+        return Rejoin(self.context, RejoinParams(node=target, master=master))
+
+    def _lock(self, target: str, master: str | None, *, by_person: bool) -> Lock:
+        if master is None:
+            raise OperationError(f"there is no other writable node than {target}")
+        return Lock(self.context, LockParams(node=target, master=master, by_person=by_person))
+
+    def _other_writer(self, target: str) -> str | None:
+        """The writable node that stays."""
+        policy = self._monitor.memory.policy
+        others = [one.label for one in writers(self._snapshot, policy) if one.label != target]
+        return others[0] if others else None
+
+    def _why_not_lock(self, target: str) -> str | None:
+        node = self._snapshot.node(target)
+        if node is None or not node.answers:
+            return f"{target} does not answer"
+        if node.writable is not True:
+            return f"{target} is read-only already"
+        return None if self._other_writer(target) else f"{target} is the only writable node"
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        if not self._monitor.history:
+            raise OperationError("no node has been asked yet", hint="try again in a second")
+        return self._monitor.history[-1]
+
+    def _slaves(self, master: str) -> Sequence[str]:
+        snapshot = self._snapshot
+        node = snapshot.node(master)
+        return [one.label for one in slaves_of(snapshot, node)] if node is not None else []
+
+    def _shell(self, label: str) -> NodeShell | None:
+        shell = self._monitor.hosts.shells.get(label)
+        return shell if isinstance(shell, NodeShell) else None
+
+    def _own_connections(self, label: str) -> Sequence[int]:
+        node = self._snapshot.node(label)
+        facts = node.facts if node is not None else None
+        return [facts.connection_id] if facts is not None and facts.connection_id is not None else []
+
+    def _facts_without_operation(self) -> JournalFacts:
+        """The facts, without the operation that asks."""
+        return replace(self._monitor.memory.facts(), operation=None)
+
+    async def _complaints(self) -> Sequence[str]:
+        """The guards that do not hold now."""
+        monitor = self._monitor
+        judged = readiness(
+            monitor.history, self._diagnosis, monitor.memory.policy, self._facts_without_operation()
+        )
+        return [guard.reason for guard in judged.guards if guard.ok is not True]
+
+    def _fault_at(self, node: NodeState, snapshot: Snapshot) -> float | None:
+        if node.fault_since is None:
+            return None
+        return snapshot.at - (snapshot.mono - node.fault_since)

@@ -1,0 +1,370 @@
+"""What carries out decisions and orders: one operation at a time on each cluster, resumed after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pfms_ha_tui.cluster.decision import Action, Decision
+from pfms_ha_tui.cluster.diagnosis import Severity
+from pfms_ha_tui.cluster.event import Event
+from pfms_ha_tui.cluster.snapshot import Sync, SyncState
+from pfms_ha_tui.errors import OperationError, PfmsError, WorkerError
+from pfms_ha_tui.operations.context import ClusterOperation
+from pfms_ha_tui.operations.engine import Engine
+from pfms_ha_tui.operations.ledger import Entry, Ledger
+from pfms_ha_tui.operations.records import MarkKind, Records
+from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
+from pfms_ha_tui.worker.building import Builder
+from pfms_ha_tui.worker.monitor import ClusterMonitor
+from pfms_ha_tui.worker.store import Epoch
+from pfms_ha_tui.worker.threads import in_thread
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY = 10.0
+LONGEST_RETRY = 300.0
+"""Seconds between two attempts of the same action that failed; doubled each time."""
+RECOVERY_PATIENCE = 10.0
+"""Seconds that an interrupted operation waits for every node to be seen once."""
+
+_BAD = {MarkKind.NEEDS_RESYNC, MarkKind.UNRESOLVED}
+_ENDED = {OperationState.DONE, OperationState.FAILED, OperationState.CANCELLED}
+
+
+@dataclass(slots=True)
+class _Retry:
+    """When an action that failed may be tried again by itself."""
+
+    wait: float
+    not_before: float
+
+
+class ClusterHands:
+    """Carries out what is decided and ordered for one cluster."""
+
+    def __init__(
+        self,
+        monitor: ClusterMonitor,
+        ledger: Ledger,
+        *,
+        now: Callable[[], float] = time.time,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.monitor = monitor
+        self.records = Records(ledger, monitor.name)
+        self.builder = Builder(monitor, self.records)
+        self._ledger = ledger
+        self._engine = Engine(ledger, publish=self._progressed)
+        self._now = now
+        self._mono = mono
+        self._task: asyncio.Task[OperationView] | None = None
+        self._recovery: asyncio.Task[None] | None = None
+        self._begun: asyncio.Future[OperationView] | None = None
+        self._retries: dict[tuple[Action, str | None], _Retry] = {}
+        self._stopping = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation runs, or an interrupted one is not dealt with yet."""
+        return self._task is not None or self._recovery is not None
+
+    async def start(self) -> None:
+        """Learn what an earlier worker left: records, and an operation that was interrupted."""
+        await self._take_over_records()
+        entry = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
+        if entry is not None:
+            self.monitor.memory.operation = entry.view
+            self._recovery = asyncio.create_task(self._recover(entry), name=f"recovery of {entry.title}")
+
+    async def stop(self, timeout: float) -> None:
+        """Let what runs come to its end for a moment; else it is left interrupted, for the next worker."""
+        self._stopping = True
+        waited = [task for task in (self._task, self._recovery) if task is not None]
+        if waited:
+            _, late = await asyncio.wait(waited, timeout=timeout)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=timeout)
+        await in_thread(self._engine.close, name="ledger")
+
+    def decided(self, decision: Decision) -> None:
+        """Carry out a decision of the worker's own, unless something runs or it failed a moment ago."""
+        if decision.action is Action.NONE or self.busy or self._stopping:
+            return
+        key = (decision.action, decision.target)
+        retry = self._retries.get(key)
+        if retry is not None and self._mono() < retry.not_before:
+            return
+        try:
+            operation = self.builder.by_decision(decision)
+        except PfmsError as error:
+            self._failed(key, str(error))
+            return
+        log.info("%s: %s", self.monitor.name, decision.reason)
+        self._launch(operation, actor="worker", reason=decision.reason, key=key)
+
+    async def ordered(self, operation: ClusterOperation, *, actor: str) -> OperationView:
+        """Begin a person's operation; as it is once its beginning is journaled.
+
+        Raises:
+            OperationError: something runs already, or it could not begin.
+        """
+        if self.busy or self._stopping:
+            raise OperationError("an operation is running on this cluster", code="busy")
+        begun: asyncio.Future[OperationView] = asyncio.get_running_loop().create_future()
+        self._begun = begun
+        task = self._launch(operation, actor=actor, reason=f"{actor} ordered it", key=None)
+        await asyncio.wait({begun, task}, return_when=asyncio.FIRST_COMPLETED)
+        return begun.result() if begun.done() else task.result()
+
+    async def rehearse(self, operation: ClusterOperation, *, actor: str) -> OperationView:
+        """Every guard and check against the live cluster; nothing is changed."""
+        return await self._engine.run(operation, actor=actor, dry_run=True)
+
+    def cancel(self, number: int, actor: str) -> None:
+        """Ask the running operation to end at its next safe point.
+
+        Raises:
+            OperationError: it does not run, or has no safe point left.
+        """
+        execution = self._engine.running(self.monitor.name)
+        if execution is None or execution.number != number:
+            raise OperationError(f"operation {number} is not running")
+        execution.cancel(actor)
+
+    async def give_up(self, number: int, actor: str) -> None:
+        """End an interrupted operation as it is, by a person's decision.
+
+        Raises:
+            OperationError: it is not interrupted.
+        """
+        entry = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
+        if entry is None or entry.id != number or self._task is not None:
+            raise OperationError(f"operation {number} is not interrupted")
+        if self._recovery is not None:
+            self._recovery.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._recovery
+            self._recovery = None
+        await self._engine.give_up(entry, actor=actor)
+        ended = await in_thread(lambda: self._ledger.entry(number), name="ledger")
+        self.monitor.memory.operation = ended.view if ended is not None else None
+        self._tell(Severity.WARNING, "operation_given_up", f"{entry.title} was given up", actor, number)
+
+    async def acknowledge(self, actor: str) -> bool:
+        """Lift the block after a failover; whether there was one."""
+        count = await in_thread(lambda: self.records.acknowledge(actor), name="ledger")
+        known = self.monitor.memory.acknowledge(actor)
+        return known or count > 0
+
+    async def past(self, limit: int) -> list[OperationView]:
+        """The newest operations."""
+        entries = await in_thread(lambda: self._ledger.recent(self.monitor.name, limit), name="ledger")
+        return [entry.view for entry in entries]
+
+    def _launch(
+        self, operation: ClusterOperation, *, actor: str, reason: str, key: tuple[Action, str | None] | None
+    ) -> asyncio.Task[OperationView]:
+        work = self._carry_out(operation, actor=actor, reason=reason, key=key)
+        self._task = asyncio.create_task(work, name=operation.title)
+        self._task.add_done_callback(self._over)
+        return self._task
+
+    def _over(self, task: asyncio.Task[OperationView]) -> None:
+        self._task = None
+        self._begun = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            level = logging.WARNING if isinstance(error, PfmsError) else logging.ERROR
+            log.log(level, "%s: %s", task.get_name(), error, exc_info=not isinstance(error, PfmsError))
+        self.monitor.judge_soon()
+
+    async def _carry_out(
+        self, operation: ClusterOperation, *, actor: str, reason: str, key: tuple[Action, str | None] | None
+    ) -> OperationView:
+        severity = Severity.INFO if key is None else Severity.WARNING
+        self._tell(severity, "operation_started", f"{operation.title} begins: {reason}", actor)
+        try:
+            view = await self._engine.run(operation, actor=actor)
+        except PfmsError as error:
+            if key is not None:
+                self._failed(key, str(error))
+            self._tell(
+                Severity.CRITICAL, "operation_failed", f"{operation.title} did not begin: {error}", actor
+            )
+            raise
+        await self._concluded(view)
+        if key is not None:
+            if view.state is OperationState.DONE:
+                self._retries.pop(key, None)
+            else:
+                self._failed(key, view.text or "it failed")
+        return view
+
+    async def _concluded(self, view: OperationView) -> None:
+        """What an operation left behind counts before anybody is told that it ended."""
+        await self._take_over_records()
+        self.monitor.memory.operation = view
+        self.monitor.kick()
+        severity = {
+            OperationState.DONE: Severity.INFO,
+            OperationState.CANCELLED: Severity.WARNING,
+        }.get(view.state, Severity.CRITICAL)
+        words = {
+            OperationState.DONE: "finished",
+            OperationState.CANCELLED: "was cancelled",
+            OperationState.INTERRUPTED: "is interrupted",
+        }.get(view.state, "failed")
+        self._tell(
+            severity,
+            f"operation_{view.state.value}",
+            f"{view.title} {words}" + (f": {view.text}" if view.text else ""),
+            view.actor,
+            view.id,
+            details=_steps_told(view),
+        )
+
+    async def _take_over_records(self) -> None:
+        """Promotions and marks of the ledger become facts of the next judgement."""
+        promotions, marks = await in_thread(
+            lambda: (self.records.promotions(), self.records.marks()), name="ledger"
+        )
+        last_failover = await in_thread(self.records.last_failover_at, name="ledger")
+        memory = self.monitor.memory
+        known = memory.journal.epochs(memory.name)
+        if promotions and (not known or promotions[0].promotion.epoch > known[-1].epoch):
+            newest = promotions[0].promotion
+            epoch = Epoch(
+                epoch=newest.epoch,
+                master=newest.master,
+                previous=newest.old_master,
+                worker=newest.worker,
+                at=newest.at,
+                reason="failover" if promotions[0].automatic else "switchover",
+            )
+            try:
+                await memory.promoted(epoch)
+            except WorkerError as error:
+                log.warning("%s", error)
+        if last_failover is not None:
+            memory.failed_over(last_failover)
+        failed = {mark.node: mark.reason for mark in marks if mark.kind in _BAD}
+        diverged = {mark.node: mark.reason for mark in marks if mark.kind is MarkKind.DIVERGED}
+        for node in self.monitor.cluster.nodes:
+            label = node.label
+            now = memory.syncs.get(label, Sync())
+            if label in failed:
+                memory.set_sync(label, Sync(state=SyncState.FAILED, reason=failed[label]))
+            elif now.state is SyncState.FAILED:
+                memory.set_sync(label, Sync())
+            memory.set_diverged(label, diverged.get(label))
+
+    async def _recover(self, entry: Entry) -> None:
+        """Bring an interrupted operation to its end, again and again until it is."""
+        deadline = self._mono() + RECOVERY_PATIENCE
+        while self._mono() < deadline and not self._all_seen():  # noqa: ASYNC110 - nobody tells it
+            await asyncio.sleep(0.1)
+        wait = FIRST_RETRY
+        self._tell(
+            Severity.WARNING,
+            "operation_recovery",
+            f"{entry.title} was interrupted; it is brought to an end",
+            "worker",
+            entry.id,
+        )
+        while True:
+            try:
+                view = await self._engine.recover(self.builder.again(entry), entry)
+            except PfmsError as error:
+                log.warning("%s stays interrupted: %s", entry.title, error)
+            else:
+                if view.state in _ENDED:
+                    self._recovery = None
+                    await self._concluded(view)
+                    self.monitor.judge_soon()
+                    return
+                self.monitor.memory.operation = view
+                log.warning("%s stays interrupted: %s", entry.title, view.text)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_RETRY)
+            fresh = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
+            if fresh is None:
+                self._recovery = None
+                return
+            entry = fresh
+
+    def _all_seen(self) -> bool:
+        history = self.monitor.history
+        return bool(history) and all(node.observation is not None for node in history[-1].nodes)
+
+    def _progressed(self, view: OperationView) -> None:
+        if self._begun is not None and not self._begun.done() and not view.dry_run:
+            self._begun.set_result(view)
+        if view.dry_run or view.state not in _ENDED:
+            # The end is shown by _concluded, once what the operation left behind counts.
+            self.monitor.memory.operation = view
+            self.monitor.judge_soon()
+
+    def _failed(self, key: tuple[Action, str | None], reason: str) -> None:
+        before = self._retries.get(key)
+        wait = FIRST_RETRY if before is None else min(before.wait * 2, LONGEST_RETRY)
+        self._retries[key] = _Retry(wait=wait, not_before=self._mono() + wait)
+        log.warning("%s of %s failed, next attempt in %.0f s at the earliest: %s", *key, wait, reason)
+
+    def _tell(
+        self,
+        severity: Severity,
+        kind: str,
+        text: str,
+        actor: str,
+        operation: int | None = None,
+        details: str | None = None,
+    ) -> None:
+        self.monitor.memory.journal.add_event(
+            cluster=self.monitor.name,
+            severity=severity,
+            kind=kind,
+            text=text,
+            actor=actor,
+            operation=operation,
+            details=details,
+        )
+
+
+class Conductor:
+    """The hands of a worker; see :class:`pfms_ha_tui.worker.hands.Hands`."""
+
+    def __init__(self, ledger: Ledger, clusters: dict[str, ClusterHands]) -> None:
+        self.clusters = clusters
+        self._ledger = ledger
+
+    async def start(self) -> None:
+        """Find what was interrupted, so that it blocks every decision."""
+        for hands in self.clusters.values():
+            await hands.start()
+
+    def decided(self, monitor: ClusterMonitor, decision: Decision) -> None:
+        """A judgement."""
+        self.clusters[monitor.name].decided(decision)
+
+    def happened(self, event: Event) -> None:
+        """A new line of the timeline; nothing here acts on events."""
+
+    async def stop(self, timeout: float) -> None:
+        """Leave what is running so that the next worker can go on with it."""
+        await asyncio.gather(*(hands.stop(timeout) for hands in self.clusters.values()))
+        await in_thread(self._ledger.close, name="ledger")
+
+
+def _steps_told(view: OperationView) -> str | None:
+    lines = [
+        f"{step.state.value}: {step.title}" + (f" — {step.text}" if step.text else "")
+        for step in view.steps
+        if step.state is not StepState.WAITING
+    ]
+    return "\n".join(lines) or None

@@ -1,0 +1,182 @@
+"""The socket's methods that change something: orders, maintenance, mode. Each needs full rights."""
+
+from __future__ import annotations
+
+import time
+
+from pfms_ha_tui.cluster.policy import Mode
+from pfms_ha_tui.cluster.snapshot import Maintenance
+from pfms_ha_tui.errors import OperationError, WorkerError
+from pfms_ha_tui.operations.context import ClusterOperation
+from pfms_ha_tui.operations.execution import preview_of
+from pfms_ha_tui.operations.failover import Failover
+from pfms_ha_tui.operations.ledger import Ledger
+from pfms_ha_tui.operations.view import OperationState, OperationView, StepState, StepView
+from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
+from pfms_ha_tui.worker.impact import impact_of
+from pfms_ha_tui.worker.main import Worker
+from pfms_ha_tui.worker.peer import Peer
+from pfms_ha_tui.worker.protocol import (
+    ClusterRef,
+    NodeQuery,
+    Nothing,
+    OperationRef,
+    OperationsQuery,
+    Order,
+    Pause,
+    Plan,
+    Rights,
+    SetMode,
+    Start,
+)
+from pfms_ha_tui.worker.server import Methods
+
+LONGEST_PAUSE = 30 * 86400.0
+
+
+class Orders(Conductor):
+    """A conductor that also takes orders from people."""
+
+    def offer(self, methods: Methods) -> None:
+        """Add the methods."""
+        methods.add("operations", OperationsQuery, self._operations, rights=Rights.READ)
+        methods.add("plan", Order, self._plan, rights=Rights.READ)
+        methods.add("start", Start, self._start, rights=Rights.FULL)
+        methods.add("cancel", OperationRef, self._cancel, rights=Rights.FULL)
+        methods.add("give_up", OperationRef, self._give_up, rights=Rights.FULL)
+        methods.add("pause", Pause, self._pause, rights=Rights.FULL)
+        methods.add("resume", ClusterRef, self._resume, rights=Rights.FULL)
+        methods.add("acknowledge", ClusterRef, self._acknowledge, rights=Rights.FULL)
+        methods.add("set_mode", SetMode, self._set_mode, rights=Rights.FULL)
+        methods.add("name_master", NodeQuery, self._name_master, rights=Rights.FULL)
+
+    def _hands(self, cluster: str) -> ClusterHands:
+        hands = self.clusters.get(cluster)
+        if hands is None:
+            names = ", ".join(self.clusters)
+            raise WorkerError(
+                f"there is no cluster {cluster!r}", code="params", hint=f"the worker watches {names}"
+            )
+        return hands
+
+    async def _operations(self, _peer: Peer, query: OperationsQuery) -> list[OperationView]:
+        return await self._hands(query.cluster).past(max(1, min(query.limit, 500)))
+
+    async def _plan(self, peer: Peer, order: Order) -> Plan:
+        hands = self._hands(order.cluster)
+        operation = hands.builder.by_order(order)
+        return Plan(
+            operation=_planned(operation, peer.actor),
+            confirm=_confirm(operation, order),
+            why_not=hands.builder.why_not(order),
+            impact=impact_of(order, hands.monitor),
+        )
+
+    async def _start(self, peer: Peer, start: Start) -> OperationView:
+        hands = self._hands(start.order.cluster)
+        operation = hands.builder.by_order(start.order)
+        if start.dry_run:
+            return await hands.rehearse(operation, actor=peer.actor)
+        why = hands.builder.why_not(start.order)
+        if why is not None:
+            raise OperationError(f"{operation.title} is refused: {why}", code="refused")
+        label = _confirm(operation, start.order)
+        if start.confirm != label:
+            raise OperationError(
+                f"{operation.title} is not confirmed",
+                code="unconfirmed",
+                hint=f"the label {label} has to be typed",
+            )
+        return await hands.ordered(operation, actor=peer.actor)
+
+    async def _cancel(self, peer: Peer, which: OperationRef) -> Nothing:
+        self._hands(which.cluster).cancel(which.id, peer.actor)
+        return Nothing()
+
+    async def _give_up(self, peer: Peer, which: OperationRef) -> Nothing:
+        await self._hands(which.cluster).give_up(which.id, peer.actor)
+        return Nothing()
+
+    async def _pause(self, peer: Peer, pause: Pause) -> Nothing:
+        if not 0 < pause.seconds <= LONGEST_PAUSE:
+            raise WorkerError(f"a maintenance lasts up to {LONGEST_PAUSE / 86400:.0f} days", code="params")
+        hands = self._hands(pause.cluster)
+        until = time.time() + pause.seconds
+        reason = " ".join(pause.reason.split())[:200]
+        hands.monitor.memory.pause(Maintenance(until=until, reason=reason, by=peer.actor))
+        hands.monitor.judge_soon()
+        return Nothing()
+
+    async def _resume(self, peer: Peer, which: ClusterRef) -> Nothing:
+        hands = self._hands(which.cluster)
+        hands.monitor.memory.resume(peer.actor)
+        hands.monitor.judge_soon()
+        return Nothing()
+
+    async def _acknowledge(self, peer: Peer, which: ClusterRef) -> Nothing:
+        hands = self._hands(which.cluster)
+        if not await hands.acknowledge(peer.actor):
+            raise OperationError("there is no failover to acknowledge")
+        hands.monitor.judge_soon()
+        return Nothing()
+
+    async def _set_mode(self, peer: Peer, wanted: SetMode) -> Nothing:
+        hands = self._hands(wanted.cluster)
+        rival = hands.monitor.memory.rival
+        if wanted.mode is Mode.AUTOMATIC and rival is not None:
+            raise OperationError(
+                f"automatic is refused: {rival}",
+                code="refused",
+                hint="two failover managers must never fight: stop pandora_ha first",
+            )
+        hands.monitor.memory.set_mode(wanted.mode, peer.actor)
+        hands.monitor.judge_soon()
+        return Nothing()
+
+    async def _name_master(self, peer: Peer, which: NodeQuery) -> Nothing:
+        hands = self._hands(which.cluster)
+        if hands.monitor.cluster.node(which.node) is None:
+            raise WorkerError(f"there is no node {which.node!r} in {which.cluster}", code="params")
+        hands.monitor.memory.name_master(which.node, peer.actor)
+        hands.monitor.judge_soon()
+        return Nothing()
+
+
+def make_hands(worker: Worker) -> Orders:
+    """The hands of ``worker``.
+
+    Raises:
+        OperationError: the ledger cannot be opened.
+    """
+    ledger = Ledger(worker.settings.worker.state_dir / "operations.db")
+    clusters = {name: ClusterHands(monitor, ledger) for name, monitor in worker.monitors.items()}
+    return Orders(ledger, clusters)
+
+
+def _confirm(operation: ClusterOperation, order: Order) -> str:
+    """The label to type: the node the order names, or the dead master that a failover gives up."""
+    if order.target is not None:
+        return order.target
+    return operation.asked.old_master if isinstance(operation, Failover) else ""
+
+
+def _planned(operation: ClusterOperation, actor: str) -> OperationView:
+    steps = tuple(
+        StepView(
+            name=step.name,
+            title=step.title,
+            state=StepState.WAITING,
+            preview=preview_of(step),
+            node=step.node,
+        )
+        for step in operation.steps
+    )
+    return OperationView(
+        id=0,
+        kind=operation.kind,
+        title=operation.title,
+        state=OperationState.PLANNED,
+        actor=actor,
+        dry_run=True,
+        steps=steps,
+    )
