@@ -129,7 +129,8 @@ def _healthy_text(snapshot: Snapshot, master: NodeState | None) -> str:
     names = words.labels([slave.label for slave in slaves])
     if len(slaves) == 1:
         return f"{master.label} is MASTER, {names} follows {words.seconds(max(lags, default=0))} behind."
-    return f"{master.label} is MASTER, {names} follow at most {words.seconds(max(lags, default=0))} behind."
+    most = "at most " if len(set(lags)) > 1 else ""
+    return f"{master.label} is MASTER, {names} follow {most}{words.seconds(max(lags, default=0))} behind."
 
 
 def _charge(

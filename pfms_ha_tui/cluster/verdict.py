@@ -176,8 +176,10 @@ class _Judge:
         return [voice for voice in self.voices if voice.kind is Witness.VIA_SSH and voice.says is Says.LOST]
 
     def _hung(self, process: ProcessState) -> Verdict:
-        clauses = [f"no answer for {words.seconds(self._silence())}"]
-        clauses += [voice.text for voice in self._lost_through_hosts()]
+        clauses = [f"no answer for more than {words.seconds(self.policy.unresponsive_after)}"]
+        hosts = [voice.by for voice in self._lost_through_hosts()]
+        if hosts:
+            clauses.append(f"none through {_hosts(hosts)} either")
         if process is ProcessState.FROZEN:
             clauses.append("its process is frozen")
         return Verdict(
@@ -223,12 +225,14 @@ class _Judge:
         return any(opinion.says is Says.SEES for opinion in self.witnesses)
 
     def _unreachable(self) -> Verdict:
-        voices = [
-            voice.text
-            for voice in self.voices
-            if voice.says is Says.LOST and voice.kind in (Witness.SLAVE_IO, Witness.VIA_SSH)
-        ]
-        clauses = [f"no sign of life for {words.seconds(self._silence_for_all())}", *voices]
+        lost = [voice for voice in self.voices if voice.says is Says.LOST]
+        slaves = [voice.by for voice in lost if voice.kind is Witness.SLAVE_IO]
+        hosts = [voice.by for voice in lost if voice.kind is Witness.VIA_SSH]
+        clauses = [f"no sign of life for more than {words.seconds(self.policy.isolation_hold)}"]
+        if slaves:
+            clauses.append(f"{words.labels(slaves)} lost it too")
+        if hosts:
+            clauses.append(f"none through {_hosts(hosts)} either")
         return Verdict(
             case=Case.UNREACHABLE,
             text=f"{self.name} is unreachable: {words.labels(clauses)}.",
@@ -296,15 +300,16 @@ class _Judge:
 
     def _unheard(self) -> list[str]:
         """Voices that could still confirm it, as what is waited for."""
-        heard: list[str] = []
+        refused = self.seen.reach is Reach.REFUSED
+        unheard: list[str] = []
         for voice in self.voices:
-            if voice.kind is Witness.SLAVE_IO and voice.bound and voice.says is not Says.LOST:
-                heard.append(f"{voice.by} to lose it too")
-            elif voice.kind is Witness.PROCESS and voice.mono is None and self.master.shell is not None:
-                heard.append("a look at its host")
-            elif voice.kind is Witness.VIA_SSH and voice.mono is None and self.seen.reach is Reach.HUNG:
-                heard.append(f"a look through {voice.by}'s host")
-        return heard
+            if voice.kind is Witness.PROCESS and voice.mono is None and self.master.shell is not None:
+                unheard.append("a look at its host")
+            elif refused and voice.bound and voice.says is not Says.LOST:
+                unheard.append(f"{voice.by} to lose it too")
+            elif not refused and voice.kind is Witness.VIA_SSH and voice.mono is None:
+                unheard.append(f"a look through {voice.by}'s host")
+        return unheard
 
     # words
 
@@ -330,3 +335,7 @@ class _Judge:
             for opinion in self.witnesses
         ]
         return tuple(lines)
+
+
+def _hosts(names: Sequence[str]) -> str:
+    return f"{names[0]}'s host" if len(names) == 1 else f"the hosts of {words.labels(names)}"

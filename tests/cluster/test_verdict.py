@@ -295,7 +295,7 @@ class TestUnreachable:
         self.cut(made, 1)
         assert made.kind() is DiagnosisKind.MASTER_UNREACHABLE
         assert made.diagnosis.text.startswith(
-            "node1 is unreachable: no sign of life for 60 s and node2's host"
+            "node1 is unreachable: no sign of life for more than 60 s and none through node2's host"
         )
         assert made.action() is Action.FAILOVER
 
