@@ -259,12 +259,12 @@ def _of_client(error: BaseException, where: str) -> Failure:
     if number in (
         CR.CR_AUTH_PLUGIN_CANNOT_LOAD,
         CR.CR_AUTH_PLUGIN_ERR,
-    ) or (isinstance(error, RuntimeError) and "cryptography" in str(error)):
+    ) or (isinstance(error, RuntimeError) and "package is required" in str(error)):
         return Failure(
             kind=Reach.FAULT,
             code="config",
             text=f"{where} wants a kind of login that this program cannot do: {clean(error.args[-1])}",
-            hint="give the account caching_sha2_password, ed25519 or mysql_native_password",
+            hint="give the account caching_sha2_password or mysql_native_password",
         )
     return Failure(
         kind=Reach.FAULT,

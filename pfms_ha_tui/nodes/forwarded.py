@@ -71,16 +71,23 @@ async def login_through(
             writer.write(data)
 
     def login() -> None:
-        with contextlib.suppress(SqlError), SqlSession(target, cluster) as session:
+        try:
+            session = SqlSession(target, cluster)
+        except SqlError:
+            theirs.close()
+            return
+        with contextlib.suppress(SqlError), session:
             session.login(theirs)
 
     pumps = [asyncio.create_task(inward()), asyncio.create_task(outward())]
+    job = loop.run_in_executor(None, login)
     try:
-        await asyncio.to_thread(login)
+        await asyncio.shield(job)
     finally:
         for pump in pumps:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
+        # Closing our end is what ends a login that still waits; its own end belongs to its thread.
         ours.close()
-        theirs.close()
         writer.close()
+        await asyncio.wait([job])

@@ -74,11 +74,13 @@ class NodeProber:
 
         Args:
             on_observation: Called on the prober's thread; must not block for long.
-            write_probe: Whether the node is also asked to write, as long as it is writable.
+            write_probe: The first value of :attr:`write_probe`.
         """
         self.node = node
         self.write_probe = write_probe
-        """May be switched at any time."""
+        """Whether the node, while writable, is also asked to write. For the known master alone: a write on an
+        old master that comes back would be one more transaction the others lack. So losing the connection
+        switches it off, and whoever knows the roles switches it on again."""
         self._cluster = cluster
         self._interval = cluster.policy.interval
         self._report = on_observation
@@ -168,7 +170,7 @@ class NodeProber:
                 answers = self._probe.ask(self._until_answer)
             except _Replaced as news:
                 self._leave_open(self._probe)
-                self._drop()
+                self._forget(self._probe.session)
                 self._probe = news.probe
             except SqlError as error:
                 if error.code == "timeout":
@@ -431,6 +433,7 @@ class NodeProber:
             session.abandon()
 
     def _drop(self) -> None:
+        self.write_probe = False
         if self._probe is not None:
             self._forget(self._probe.session)
             self._probe = None

@@ -129,7 +129,9 @@ class NodeService:
         if found.pid is None or not found.proved:
             raise self._error(f"not killed: {found.text}", "not_proved")
         # Signal 9 goes first: it is what ends the writes. The stop keeps systemd from starting it again.
-        result = await self._shell.run(self._shell.elevated(_kill_script(found.pid)), timeout=timeout)
+        kill = self._shell.as_root("kill", "-9", str(found.pid))
+        # It may have ended by itself meanwhile.
+        result = await self._shell.run(f"{kill} || [ ! -e /proc/{found.pid:d} ]", timeout=timeout)
         if not result.ok:
             raise self._error(
                 f"server process {found.pid} could not be killed: {result.said}",
@@ -165,20 +167,18 @@ class NodeService:
         try:
             name = await self.name()
             if await self._has_systemd():
-                await self._shell.run(
-                    self._shell.elevated(f"systemctl --no-block stop {name}"), timeout=timeout
-                )
+                stop = self._shell.as_root("systemctl", "--no-block", "stop", name)
+                await self._shell.run(stop, timeout=timeout)
         except ShellError:
             # The process is dead; the caller's check that it stays so decides.
             return
 
     async def _control(self, verb: str, timeout: float) -> None:
         name = await self.name()
-        systemd = await self._has_systemd()
-        command = f"systemctl {verb} {name}" if systemd else f"service {name} {verb}"
-        result = await self._shell.run(self._shell.elevated(command), timeout=timeout)
+        command = ("systemctl", verb, name) if await self._has_systemd() else ("service", name, verb)
+        result = await self._shell.run(self._shell.as_root(*command), timeout=timeout)
         if not result.ok:
-            raise self._error(f"{command} failed: {_why(result)}", "service")
+            raise self._error(f"{' '.join(command)} failed: {_why(result)}", "service")
 
     async def _known_unit(self) -> str:
         known: dict[str, dict[str, str]] = {}
@@ -206,11 +206,6 @@ class NodeService:
 
     def _error(self, reason: str, code: str, *, hint: str | None = None) -> ShellError:
         return ShellError(reason, node=self._shell.node.label, code=code, hint=hint)
-
-
-def _kill_script(pid: int) -> str:
-    """Kill, and succeed also when the process ended by itself meanwhile."""
-    return f"kill -9 {pid:d} || [ ! -e /proc/{pid:d} ]"
 
 
 def _why(result: ShellResult) -> str:

@@ -63,8 +63,12 @@ class NodeShell:
         self._logins: set[asyncio.Task[None]] = set()
 
     def elevated(self, command: str) -> str:
-        """The command as root, where the settings say that the account needs ``sudo`` for that."""
+        """A script as root, where the settings say that the account needs ``sudo`` for that."""
         return f"sudo -n /bin/sh -c {shlex.quote(command)}" if self._settings.sudo else command
+
+    def as_root(self, *arguments: str) -> str:
+        """One program as root, so that sudoers may allow just that program."""
+        return shlex.join(["sudo", "-n", *arguments] if self._settings.sudo else arguments)
 
     async def run(
         self,

@@ -351,3 +351,15 @@ def test_nobody_writes_to_a_read_only_node_or_unasked() -> None:
             two.wait_for(lambda seen: seen.attempts >= 3)
     for behaviour in (read_only, unasked):
         assert not any("tconfig" in sql and not sql.startswith("SELECT") for sql in behaviour.statements)
+
+
+def test_a_node_that_comes_back_is_not_written_to_before_somebody_says_so() -> None:
+    behaviour = Behaviour()
+    with FakeServer(behaviour) as server:
+        cluster = fake_cluster(server.port)
+        with probing(cluster, write_probe=True) as (prober, recorder):
+            assert eventually(lambda: any("tconfig SET" in sql for sql in behaviour.statements))
+            behaviour.greeting_error = Refusal(1040, "Too many connections")
+            server.drop()
+            recorder.wait_reach(Reach.IMPAIRED)
+            assert prober.write_probe is False
