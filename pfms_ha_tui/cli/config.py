@@ -7,9 +7,15 @@ import sys
 
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.config import load, render_check
+from pfms_ha_tui.errors import ConfigError
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Print the settings that count, secrets masked; faults end in :attr:`Exit.CONFIG`."""
-    sys.stdout.write(render_check(load(arguments.config)))
+    try:
+        settings = load(arguments.config)
+    except ConfigError as error:
+        sys.stderr.write(render_check(error))
+        return Exit.CONFIG
+    sys.stdout.write(render_check(settings))
     return Exit.OK

@@ -11,7 +11,7 @@ import msgspec
 
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cluster.event import Event
-from pfms_ha_tui.config import load
+from pfms_ha_tui.config import console_access
 from pfms_ha_tui.console.format import full_moment
 from pfms_ha_tui.console.glyphs import SEVERITY
 from pfms_ha_tui.console.ink import clean
@@ -26,10 +26,10 @@ def events(arguments: argparse.Namespace) -> int:
 
 
 async def _events(arguments: argparse.Namespace) -> None:
-    settings = load(arguments.config)
+    socket = console_access(arguments.config).socket
     since = None if arguments.since is None else time.time() - arguments.since
     query = EventsQuery(cluster=arguments.cluster, limit=arguments.limit, since=since)
-    async with await WorkerClient.connect(settings.worker.socket, client="cli events") as client:
+    async with await WorkerClient.connect(socket, client="cli events") as client:
         updates = client.subscribe() if arguments.follow else None
         past = await client.call("events", query, list[Event])
         for event in reversed(past):

@@ -11,9 +11,8 @@ import msgspec
 
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cluster.policy import Mode
-from pfms_ha_tui.config import load
-from pfms_ha_tui.config.settings import Settings
-from pfms_ha_tui.console.format import number, rate, share, size, span
+from pfms_ha_tui.config import console_access
+from pfms_ha_tui.console.format import latency, number, rate, share, size, span
 from pfms_ha_tui.console.glyphs import STEP
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import OperationError, WorkerError
@@ -90,23 +89,22 @@ def name_master(arguments: argparse.Namespace) -> int:
 
 
 def _tell(arguments: argparse.Namespace, method: str, params: Callable[[str], object]) -> None:
-    settings = load(arguments.config)
-    cluster = _cluster(arguments, settings)
+    socket = console_access(arguments.config).socket
 
     async def tell() -> None:
-        async with await WorkerClient.connect(settings.worker.socket, client=f"cli {method}") as client:
-            await client.call(method, params(cluster))
+        async with await WorkerClient.connect(socket, client=f"cli {method}") as client:
+            await client.call(method, params(_cluster(arguments, client)))
 
     asyncio.run(tell())
 
 
-def _cluster(arguments: argparse.Namespace, settings: Settings) -> str:
+def _cluster(arguments: argparse.Namespace, client: WorkerClient) -> str:
     """The cluster that is meant.
 
     Raises:
         WorkerError: there are several and none was named, or there is none of that name.
     """
-    names = [cluster.name for cluster in settings.clusters]
+    names = client.welcome.clusters
     asked: str | None = arguments.cluster
     if asked is None and len(names) == 1:
         return names[0]
@@ -121,30 +119,30 @@ def _cluster(arguments: argparse.Namespace, settings: Settings) -> str:
 class _Ordering:
     def __init__(self, arguments: argparse.Namespace):
         self._arguments = arguments
-        self._settings = load(arguments.config)
-        self._order = Order(
-            cluster=_cluster(arguments, self._settings),
-            kind=OrderKind(arguments.kind),
-            target=arguments.node,
-            kill_long=getattr(arguments, "kill_long", False),
-        )
+        self._kind = OrderKind(arguments.kind)
 
     async def run(self) -> int:
-        socket = self._settings.worker.socket
-        async with await WorkerClient.connect(socket, client=f"cli {self._order.kind}") as client:
-            plan = await client.call("plan", self._order, Plan)
+        socket = console_access(self._arguments.config).socket
+        async with await WorkerClient.connect(socket, client=f"cli {self._kind}") as client:
+            order = Order(
+                cluster=_cluster(self._arguments, client),
+                kind=self._kind,
+                target=self._arguments.node,
+                kill_long=getattr(self._arguments, "kill_long", False),
+            )
+            plan = await client.call("plan", order, Plan)
             if not self._arguments.json:
                 sys.stdout.write("\n".join(_plan_lines(plan)) + "\n")
                 sys.stdout.flush()
             if self._arguments.dry_run:
-                start = Start(order=self._order, dry_run=True)
+                start = Start(order=order, dry_run=True)
                 view = await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN)
                 return self._end(view)
             if plan.why_not is not None:
                 raise OperationError(f"{plan.operation.title} is refused: {plan.why_not}", code="refused")
-            start = Start(order=self._order, confirm=await self._confirmed(plan))
+            start = Start(order=order, confirm=await self._confirmed(plan))
             begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
-            return self._end(await self._followed(client, begun))
+            return self._end(await self._followed(client, order.cluster, begun))
 
     async def _confirmed(self, plan: Plan) -> str:
         if self._arguments.yes:
@@ -161,7 +159,7 @@ class _Ordering:
             raise OperationError("nothing was done", code="unconfirmed")
         return typed
 
-    async def _followed(self, client: WorkerClient, begun: OperationView) -> OperationView:
+    async def _followed(self, client: WorkerClient, cluster: str, begun: OperationView) -> OperationView:
         """The operation's end; its steps are printed as they pass."""
         printer = _StepPrinter()
         view = begun
@@ -172,25 +170,23 @@ class _Ordering:
                 async with asyncio.timeout(QUIET_FOR):
                     update = await anext(updates)
             except TimeoutError:
-                view = await self._asked(client, begun)
+                view = await self._asked(client, cluster, begun)
                 updates = client.subscribe()
                 continue
             if isinstance(update, Goodbye):
                 raise WorkerError("the worker stops; the operation goes on when it is started again")
-            if not isinstance(update, StateUpdate) or update.state.name != self._order.cluster:
+            if not isinstance(update, StateUpdate) or update.state.name != cluster:
                 continue
             shown = update.state.operation
             if shown is not None and shown.id == begun.id:
                 view = shown
             elif shown is not None and shown.id > begun.id:
-                view = await self._asked(client, begun)
+                view = await self._asked(client, cluster, begun)
             printer.show(view)
         return view
 
-    async def _asked(self, client: WorkerClient, begun: OperationView) -> OperationView:
-        past = await client.call(
-            "operations", OperationsQuery(cluster=self._order.cluster), list[OperationView]
-        )
+    async def _asked(self, client: WorkerClient, cluster: str, begun: OperationView) -> OperationView:
+        past = await client.call("operations", OperationsQuery(cluster=cluster), list[OperationView])
         return next((view for view in past if view.id == begun.id), begun)
 
     def _end(self, view: OperationView) -> int:
@@ -241,7 +237,7 @@ def _step_line(step: StepView) -> str:
     sign = STEP[step.state]
     took = ""
     if step.started_at is not None and step.finished_at is not None:
-        took = f" ({span(round(step.finished_at - step.started_at, 3))})"
+        took = f" ({latency(step.finished_at - step.started_at)})"
     text = f": {clean(step.text)}" if step.text else ""
     return f"{sign.glyph} {clean(step.title)}{text}{took}"
 

@@ -12,7 +12,7 @@ import msgspec
 from pfms_ha_tui.cli.exits import OF_SEVERITY, Exit
 from pfms_ha_tui.cli.report import nagios_line, nodes_table, status_report
 from pfms_ha_tui.cluster.diagnosis import Severity
-from pfms_ha_tui.config import load
+from pfms_ha_tui.config import console_access
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import ClusterState
@@ -51,8 +51,7 @@ def _states(arguments: argparse.Namespace) -> list[ClusterState]:
     Raises:
         WorkerError: no worker, no data yet, or no such cluster.
     """
-    settings = load(arguments.config)
-    states = asyncio.run(_ask(arguments, settings.worker.socket))
+    states = asyncio.run(_ask(arguments, console_access(arguments.config).socket))
     if arguments.cluster is not None:
         names = ", ".join(state.name for state in states)
         states = [state for state in states if state.name == arguments.cluster]

@@ -8,7 +8,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from pfms_ha_tui.config.settings import Settings
+from pfms_ha_tui.config import ConsoleAccess
 from pfms_ha_tui.console.terminal import (
     Leaving,
     driver_class,
@@ -21,12 +21,12 @@ from pfms_ha_tui.masking import mask
 
 
 def run_console(
-    settings: Settings, *, read_only: bool = False, spawn: bool = True, started_worker: bool = False
+    access: ConsoleAccess, *, read_only: bool = False, spawn: bool = True, started_worker: bool = False
 ) -> int:
     """Show the console until it is left; the exit code.
 
     Args:
-        settings: of which the console needs the worker's socket, the theme and the keys.
+        access: the worker's socket, the theme and the keys.
         read_only: offer nothing that changes anything.
         spawn: start a detached worker if none is running.
         started_worker: whether the caller has started the worker for this console.
@@ -37,18 +37,21 @@ def run_console(
     refuse_without_terminal(os.environ)
     from pfms_ha_tui.console.app import HUNG_UP, Console
 
+    source = access.source
+
     async def start() -> None:
         from pfms_ha_tui.worker.spawn import spawn_worker
 
-        await spawn_worker(settings.source)
+        if source is not None:
+            await spawn_worker(source)
 
     app = Console(
-        settings.worker.socket,
-        settings.console,
+        access.socket,
+        access.console,
         read_only=read_only,
         ascii_only=only_ascii(os.environ, sys.__stderr__.encoding if sys.__stderr__ else None),
         few_colours=few_colours(os.environ),
-        start=start if spawn else None,
+        start=start if spawn and source is not None else None,
         started_worker=started_worker,
     )
 
@@ -63,7 +66,7 @@ def run_console(
     if app.crash is not None:
         raise PfmsError(
             f"the console failed: {type(app.crash).__name__}: {mask(str(app.crash))}",
-            hint=f"details in {_write_crash(app.crash, settings)}; the worker is not affected",
+            hint=f"details in {_write_crash(app.crash, access.socket.parent)}; the worker is not affected",
             code="console",
         )
     if app.parting_words and sys.__stdout__ is not None:
@@ -71,10 +74,10 @@ def run_console(
     return result if result is not None else app.return_code or 0
 
 
-def _write_crash(error: BaseException, settings: Settings) -> str:
+def _write_crash(error: BaseException, state_dir: Path) -> str:
     """Keep the traceback for whoever mends the program; where it was written."""
     text = mask("".join(traceback.format_exception(error)))
-    for directory in (settings.worker.state_dir, Path(tempfile.gettempdir())):
+    for directory in (state_dir, Path(tempfile.gettempdir())):
         try:
             descriptor, name = tempfile.mkstemp(prefix="console-crash-", suffix=".txt", dir=directory)
         except OSError:

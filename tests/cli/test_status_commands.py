@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from support import console_states as states
+from support.console_past import past_events
+from support.console_story import CLUSTER
 
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.worker.protocol import ClusterState
@@ -22,8 +24,8 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
     path.write_text(
         f'[worker]\nstate_dir = "{tmp_path}"\n'
-        f'[clusters.{states.CLUSTER}]\nadmin_user = "root"\nadmin_password = "x"\n'
-        f'[[clusters.{states.CLUSTER}.nodes]]\nlabel = "node1"\nhost = "127.0.0.1"\n'
+        f'[clusters.{CLUSTER}]\nadmin_user = "root"\nadmin_password = "x"\n'
+        f'[[clusters.{CLUSTER}.nodes]]\nlabel = "node1"\nhost = "127.0.0.1"\n'
     )
     path.chmod(0o600)
     return path
@@ -44,7 +46,7 @@ async def run(config: Path, *words: str) -> tuple[int, str, str]:
 async def ask(config: Path, state: ClusterState, *words: str) -> tuple[int, str, str]:
     async with ScriptedWorker(config.parent / "worker.sock") as worker:
         worker.publish(state)
-        worker.happen(states.past_events())
+        worker.happen(past_events())
         return await run(config, *words)
 
 
@@ -114,14 +116,14 @@ async def test_a_plug_in_speaks_one_line_whatever_a_server_said(config: Path) ->
 async def test_json_is_the_whole_state(config: Path) -> None:
     _, out, _ = await ask(config, states.healthy(), "status", "--json")
     (cluster,) = json.loads(out)
-    assert cluster["name"] == states.CLUSTER
+    assert cluster["name"] == CLUSTER
     assert [node["label"] for node in cluster["snapshot"]["nodes"]] == ["node1", "node2"]
 
 
 async def test_an_unknown_cluster_is_answered_with_the_known_ones(config: Path) -> None:
     status, _, err = await ask(config, states.healthy(), "status", "--cluster", "nowhere")
     assert status == Exit.NO_WORKER
-    assert states.CLUSTER in err
+    assert CLUSTER in err
 
 
 async def test_events_come_oldest_first_and_no_more_than_asked(config: Path) -> None:
@@ -141,7 +143,7 @@ async def test_followed_events_appear_as_they_happen(config: Path) -> None:
         )
         try:
             assert process.stdout is not None
-            (first, *_) = states.past_events()
+            (first, *_) = past_events()
             reading = asyncio.ensure_future(process.stdout.readline())
             async with asyncio.timeout(30):
                 while not reading.done():
