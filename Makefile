@@ -11,7 +11,7 @@ demo:
 test:
 	@tools/bootstrap test
 	@$(MAKE) --no-print-directory lint
-	@$(PYTHON) -m pytest -m "not soak and not bench" $(ARGS)
+	@$(PYTHON) -m pytest $(ARGS)
 
 lint:
 	.venv/bin/ruff check .
