@@ -13,9 +13,8 @@ from pfms_ha_tui.cluster.snapshot import NodeState, Snapshot
 from pfms_ha_tui.cluster.topology import current, in_order
 
 _SAME_EVERYWHERE = {
-    "binlog_format": "a row change may be replayed differently",
-    "lower_case_table_names": "table names of one are not those of the other",
-    "character_set_server": "texts may be stored differently",
+    "binlog_format": "a change of master changes what the binary log holds",
+    "binlog_row_image": "a change of master changes what the binary log holds",
 }
 """variable → what follows when it differs between the nodes."""
 
@@ -30,6 +29,7 @@ def drift_findings(snapshot: Snapshot, master: NodeState | None, policy: Policy)
     found = list(_identities(facts))
     found += _single(facts)
     found += _differences(facts)
+    found += _handed_on(facts)
     if master is not None and master.label in facts:
         found += _versions(facts, master.label)
     return found
@@ -84,6 +84,17 @@ def _differences(facts: Mapping[str, ServerFacts]) -> Iterable[Finding]:
         if len({value.upper() for value in values.values()}) > 1:
             text = f"{variable} differs: {_listed(values)}; {consequence}"
             yield _drift(None, text, f"Set the same {variable} everywhere.")
+
+
+def _handed_on(facts: Mapping[str, ServerFacts]) -> Iterable[Finding]:
+    """With three nodes and more, a promoted slave must be able to hand on what the others still lack."""
+    if len(facts) < 3:
+        return
+    for name, one in facts.items():
+        logged = one.variables.get("log_replica_updates") or one.variables.get("log_slave_updates")
+        if logged is not None and logged.upper() in ("OFF", "0"):
+            text = f"{name} does not log what it replicates: as master it could not serve slaves that lag"
+            yield _drift(name, text, f"Set log_slave_updates on {name}.", Severity.INFO)
 
 
 def _versions(facts: Mapping[str, ServerFacts], master: str) -> Iterable[Finding]:

@@ -293,10 +293,13 @@ def _answering_master(
                 DiagnosisKind.NO_MASTER, Severity.CRITICAL, name, text, f"Check what {name} follows, and why."
             )
         )
+    if facts.operation is not None:
+        text = f"No node accepts writes while an operation runs: {words.quoted(facts.operation).rstrip('.')}"
+        return _Charge(finding=finding(DiagnosisKind.NO_MASTER, Severity.WARNING, name, text))
     if facts.roles_known and facts.master == name and now.replication == ():
         why = "it restarted read-only" if master.restarted_readonly else "somebody made it read-only"
         text = f"No node accepts writes: {name} is still the master, but {why}"
-        hint = f"Make {name} writable again; no other node has been promoted."
+        hint = f"Make {name} writable again; no other node is known to have been promoted."
     else:
         text = f"No node accepts writes; {name} was the master as far as is known"
         hint = "If you know which node holds the newest data, name it as the master."

@@ -188,7 +188,7 @@ servers = st.builds(
     clock=st.none() | st.floats(0, 2e9, allow_nan=False),
     writes=st.none() | st.integers(0, 99),
     variables=st.dictionaries(
-        st.sampled_from(["binlog_format", "lower_case_table_names"]), st.sampled_from(["ROW", "STATEMENT"])
+        st.sampled_from(["binlog_format", "log_slave_updates"]), st.sampled_from(["ROW", "STATEMENT"])
     ),
 )
 pandora = st.builds(

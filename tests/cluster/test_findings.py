@@ -591,16 +591,35 @@ class TestDrift:
 
     def test_a_setting_that_must_be_the_same(self) -> None:
         lab = settled()
-        lab.servers["node1"].variables = {"lower_case_table_names": "0"}
-        lab.servers["node2"].variables = {"lower_case_table_names": "1"}
+        lab.servers["node1"].variables = {"binlog_row_image": "FULL"}
+        lab.servers["node2"].variables = {"binlog_row_image": "MINIMAL"}
         lab.tick()
         assert lab.kind() is DiagnosisKind.CONFIG_DRIFT
 
     def test_a_setting_known_of_one_node_only_differs_from_nothing(self) -> None:
         lab = settled()
-        lab.servers["node1"].variables = {"lower_case_table_names": "0"}
+        lab.servers["node1"].variables = {"binlog_row_image": "FULL"}
         lab.tick()
         assert lab.kind() is DiagnosisKind.HEALTHY
+
+
+@pytest.mark.parametrize(("count", "told"), [(2, 0), (3, 1)])
+def test_what_a_slave_does_not_log_matters_with_three_nodes(count: int, told: int) -> None:
+    lab = settled(count)
+    lab.servers["node2"].variables = {"log_slave_updates": "OFF"}
+    lab.tick()
+    assert lab.kind() is DiagnosisKind.HEALTHY
+    assert len(lab.findings(DiagnosisKind.CONFIG_DRIFT)) == told
+
+
+def test_a_locked_master_during_an_operation_is_no_riddle() -> None:
+    lab = settled()
+    lab.servers["node1"].read_only = True
+    lab.facts = replace(lab.facts, operation="switchover to node2")
+    lab.tick()
+    assert lab.kind() is DiagnosisKind.NO_MASTER
+    assert lab.diagnosis.severity is Severity.WARNING
+    assert lab.diagnosis.text == "No node accepts writes while an operation runs: switchover to node2."
 
 
 def test_unconfirmed_roles_are_said_as_soon_as_something_is_wrong() -> None:
