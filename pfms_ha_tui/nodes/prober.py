@@ -130,6 +130,12 @@ class NodeProber:
                         self._probe_once()
                     except SqlError as error:
                         self._report_failure(error.failure)
+                    except wire.CalledOffError:
+                        raise
+                    except Exception as error:
+                        # An answer that makes no sense must not end the watch.
+                        _log.exception("a probe of %s failed", self.node.label)
+                        self._report_failure(classify(error, where=self._where))
                     self._rest(started)
         finally:
             self._drop()

@@ -2,12 +2,16 @@
 
 One small script (POSIX sh, no more than coreutils, grep and /proc) collects facts; :func:`judge` decides
 here, where it can be tested. A process is *proved* to be the node's when the server's own pid file names it,
-or when it runs in (or was started with) the server's own datadir. Only a proved process is ever killed.
+when it runs in (or was started with) the server's own datadir, or when it is the only server process of the
+host and systemd runs it as the node's service (an account without rights can read neither pid file nor
+working directory of another's process, but every process's control group). Only a proved process is ever
+killed.
 """
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pfms_ha_tui.cluster.observation import ProcessState
@@ -21,20 +25,29 @@ say() { printf '%s=%s\n' "$1" "$2"; }
 say clock "$(date +%s.%N)"
 say uid "$(id -u)"
 if { read -r line </proc/1/stat; } 2>/dev/null; then say visible yes; else say visible no; fi
-pid= && [ -n "$PID_FILE" ] && { read -r pid <"$PID_FILE"; } 2>/dev/null
+if [ -n "$SUDO" ]; then if $SUDO true 2>/dev/null; then say sudo yes; else say sudo no; SUDO=; fi; fi
+pid=
+if [ -n "$PID_FILE" ]; then
+  if { read -r pid <"$PID_FILE"; } 2>/dev/null; then :
+  elif [ -n "$SUDO" ]; then pid=$($SUDO cat "$PID_FILE" 2>/dev/null | head -n 1); fi
+fi
 say pidfile "$pid"
 if [ -n "$DATADIR" ]; then
-  say datadir "$(cd "$DATADIR" 2>/dev/null && pwd -P)"
+  say datadir "$(readlink -f "$DATADIR" 2>/dev/null)"
   say df "$(df -Pk "$DATADIR" 2>/dev/null | tail -n 1)"
 fi
-if [ -n "$SUDO" ]; then if $SUDO true 2>/dev/null; then say sudo yes; else say sudo no; fi; fi
 for file in $(grep -lasE 'mysqld|mariadbd' /proc/[0-9]*/cmdline); do
-  pid=${file#/proc/} pid=${pid%/cmdline}
+  pid=${file#/proc/} pid=${pid%/cmdline} unit=
   { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || continue
+  cwd=$(readlink "/proc/$pid/cwd" 2>/dev/null)
+  [ -n "$cwd" ] || [ -z "$SUDO" ] || cwd=$($SUDO readlink "/proc/$pid/cwd" 2>/dev/null)
+  { while read -r line; do case $line in *.service) unit=${line##*/} ;; esac; done
+  } 2>/dev/null <"/proc/$pid/cgroup"
   say process "$pid"
   say stat "${stat##*) }"
   say exe "$(readlink "/proc/$pid/exe" 2>/dev/null)"
-  say cwd "$(readlink "/proc/$pid/cwd" 2>/dev/null)"
+  say cwd "$cwd"
+  say unit "$unit"
   say args "$(tr '\000\n' '\t ' <"/proc/$pid/cmdline" 2>/dev/null)"
   if kill -0 "$pid" 2>/dev/null; then say signal yes
   elif [ -n "$SUDO" ] && $SUDO kill -0 "$pid" 2>/dev/null; then say signal yes
@@ -71,6 +84,8 @@ class HostProcess:
     exe: str = ""
     cwd: str = ""
     args: tuple[str, ...] = ()
+    unit: str = ""
+    """The systemd unit of its control group."""
     may_signal: bool = False
 
     @property
@@ -130,7 +145,7 @@ def parse(output: str) -> HostFacts | None:
             continue
         if key == "process":
             processes.append({})
-        if processes and key in ("process", "stat", "exe", "cwd", "args", "signal"):
+        if processes and key in ("process", "stat", "exe", "cwd", "unit", "args", "signal"):
             processes[-1][key] = value
         else:
             single[key] = value
@@ -150,8 +165,12 @@ def parse(output: str) -> HostFacts | None:
     )
 
 
-def judge(facts: HostFacts, datadir: str | None) -> FoundProcess:
+def judge(facts: HostFacts, datadir: str | None, services: Collection[str] = ()) -> FoundProcess:
     """The node's server process, as far as the facts go.
+
+    Args:
+        datadir: ``@@datadir`` as the server last said it.
+        services: Names of systemd services that may be the node's.
 
     "None" is testimony that a master is gone, so it is only said where other accounts' processes can be
     seen; a server process that may be the node's, but is not proved to be, makes the answer uncertain.
@@ -166,10 +185,10 @@ def judge(facts: HostFacts, datadir: str | None) -> FoundProcess:
         return FoundProcess(state=ProcessState.UNKNOWN, text=f"several processes claim this datadir: {pids}")
     open_ones = [process for process in servers if not _is_foreign(process, known, facts)]
     if len(open_ones) == 1:
-        process = open_ones[0]
-        return _found(
-            process, proved=False, text=f"server process {process.pid}, not proved to be this node's"
-        )
+        only = open_ones[0]
+        if len(servers) == 1 and only.unit.removesuffix(".service") in services:
+            return _found(only, proved=True, text=f"server process {only.pid}")
+        return _found(only, proved=False, text=f"server process {only.pid}, not proved to be this node's")
     if open_ones:
         return FoundProcess(
             state=ProcessState.UNKNOWN, text="several server processes, none proved to be this node's"
@@ -235,6 +254,7 @@ def _process(values: dict[str, str]) -> HostProcess | None:
         state=values["stat"][0],
         exe=values.get("exe", "").removesuffix(" (deleted)"),
         cwd=values.get("cwd", "").removesuffix(" (deleted)"),
+        unit=values.get("unit", ""),
         args=tuple(values.get("args", "").rstrip("\t").split("\t")),
         may_signal=values.get("signal") == "yes",
     )

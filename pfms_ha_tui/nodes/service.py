@@ -17,10 +17,8 @@ from pfms_ha_tui.cluster.observation import ProcessState
 from pfms_ha_tui.errors import ShellError
 from pfms_ha_tui.nodes.failures import clean
 from pfms_ha_tui.nodes.processes import FoundProcess
-from pfms_ha_tui.nodes.shell import NodeShell, ShellResult
+from pfms_ha_tui.nodes.shell import SERVICE_NAMES, NodeShell, ShellResult
 
-CANDIDATES = ("mariadb", "mysqld", "mysql")
-"""Names that MariaDB, MySQL on RHEL and MySQL on Debian give to their service."""
 _NAME = re.compile(r"[A-Za-z0-9@._:-]+")
 _QUICK = 10.0
 _GONE_POLL = 0.05
@@ -60,14 +58,14 @@ class NodeService:
                 raise self._error(f"{clean(self._name)!r} is no name of a service", "service")
             return self._name
         if not await self._has_systemd():
-            scripts = " ".join(f"/etc/init.d/{name}" for name in CANDIDATES)
+            scripts = " ".join(f"/etc/init.d/{name}" for name in SERVICE_NAMES)
             result = await self._shell.run(f"ls -d {scripts} 2>/dev/null", timeout=_QUICK)
             found = next((line.rsplit("/", 1)[-1] for line in result.stdout.splitlines()), "")
         else:
             found = await self._known_unit()
         if not found:
             raise self._error(
-                f"the host knows no service named {', '.join(CANDIDATES)}",
+                f"the host knows no service named {', '.join(SERVICE_NAMES)}",
                 "service",
                 hint="name the node's service in the config",
             )
@@ -182,7 +180,7 @@ class NodeService:
 
     async def _known_unit(self) -> str:
         known: dict[str, dict[str, str]] = {}
-        for name in CANDIDATES:
+        for name in SERVICE_NAMES:
             shown = await self._show(name)
             if shown.get("LoadState") == "loaded":
                 known[name] = shown

@@ -24,6 +24,8 @@ from pfms_ha_tui.nodes.sshlogin import SshLogin
 
 Process = asyncssh.SSHClientProcess[bytes]
 
+SERVICE_NAMES = ("mariadb", "mysqld", "mysql")
+"""What MariaDB, MySQL on RHEL and MySQL on Debian call their service."""
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes that a command may print before it is stopped."""
 _OBSERVE_TIMEOUT = 5.0
@@ -61,6 +63,11 @@ class NodeShell:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting = asyncio.Lock()
         self._logins: set[asyncio.Task[None]] = set()
+
+    @property
+    def service_names(self) -> tuple[str, ...]:
+        """Names that the node's systemd service may have."""
+        return (self.node.service,) if self.node.service is not None else SERVICE_NAMES
 
     def elevated(self, command: str) -> str:
         """A script as root, where the settings say that the account needs ``sudo`` for that."""
@@ -152,7 +159,7 @@ class NodeShell:
         except ShellError as error:
             return self._observed(SshState.DOWN, failure=error.reason, hint=error.hint)
         latency = time.monotonic() - started
-        process = processes.judge(found, datadir)
+        process = processes.judge(found, datadir, self.service_names)
         return ShellObservation(
             label=self.node.label,
             at=at,
@@ -175,7 +182,7 @@ class NodeShell:
             ShellError: no connection, or the host's answer makes no sense.
         """
         facts, _ = await self._host_facts(pid_file, datadir)
-        return processes.judge(facts, datadir)
+        return processes.judge(facts, datadir, self.service_names)
 
     async def _host_facts(
         self, pid_file: str | None, datadir: str | None

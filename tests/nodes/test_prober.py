@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.fakeserver import Behaviour, FakeServer, Refusal, eventually
 from support.nodekit import Recorder, fake_cluster
 
@@ -16,6 +18,9 @@ from pfms_ha_tui.cluster.observation import NodeObservation, Reach
 from pfms_ha_tui.cluster.policy import Policy
 from pfms_ha_tui.config.settings import ClusterSettings, Timeouts
 from pfms_ha_tui.nodes import prober as prober_module
+from pfms_ha_tui.nodes.connection import SqlSession
+from pfms_ha_tui.nodes.failures import SqlError
+from pfms_ha_tui.nodes.probe import Probe
 from pfms_ha_tui.nodes.prober import NodeProber
 
 
@@ -363,3 +368,39 @@ def test_a_node_that_comes_back_is_not_written_to_before_somebody_says_so() -> N
             server.drop()
             recorder.wait_reach(Reach.IMPAIRED)
             assert prober.write_probe is False
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"AS clock": (("clock",), [])},
+        {"AS clock": (("something", "else"), [("1", "2")])},
+        {"SHOW GLOBAL STATUS": (("a", "b"), [("x", "y")])},
+        {"SLAVES STATUS": (("Master_Host", "Master_Port"), [("m", "not a number")])},
+        {"MASTER STATUS": (("File", "Position"), [("no number at all", "x")])},
+        {"tdatabase": (("host",), [(None,)])},
+        {"SHOW GLOBAL VARIABLES": (("Variable_name", "Value"), [("version", "\x1b[31mnonsense")])},
+    ],
+    ids=str,
+)
+def test_answers_that_make_no_sense_never_end_the_watch(answers: dict[str, object]) -> None:
+    behaviour = Behaviour(answers=answers)  # type: ignore[arg-type]
+    with FakeServer(behaviour) as server, probing(fake_cluster(server.port)) as (_, recorder):
+        recorder.wait_for(lambda seen: seen.attempts >= 2)
+        behaviour.answers = {}
+        recorder.wait_for(alive, after=recorder.count)
+
+
+@given(st.binary(min_size=1, max_size=60), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_bytes_of_any_kind_are_only_ever_a_judgement(noise: bytes, later: bool) -> None:
+    behaviour = Behaviour(garbage_answer=noise) if later else Behaviour(garbage=noise)
+    hasty = Timeouts(connect=1.0, read=0.2, statement=0.2)
+    with FakeServer(behaviour) as server:
+        cluster = fake_cluster(server.port, timeouts=hasty)
+        with (
+            pytest.raises(SqlError) as caught,
+            SqlSession.open(cluster.nodes[0], cluster, several=True) as session,
+        ):
+            Probe(session, cluster).ask(lambda _: None)
+        assert caught.value.failure.text.isprintable()

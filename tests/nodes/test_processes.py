@@ -78,6 +78,25 @@ def test_two_processes_that_claim_the_datadir_are_no_proof() -> None:
     assert (found.state, found.proved) == (ProcessState.UNKNOWN, False)
 
 
+@pytest.mark.parametrize(
+    ("processes", "services", "proved"),
+    [
+        ((replace(UNREADABLE, unit="mariadb.service"),), ("mariadb", "mysqld"), True),
+        ((replace(UNREADABLE, unit="mariadb.service"),), ("mysql-b",), False),
+        ((replace(UNREADABLE, unit=""),), ("mariadb",), False),
+        (
+            (replace(UNREADABLE, unit="mariadb.service"), replace(OTHER, unit="b.service")),
+            ("mariadb",),
+            False,
+        ),
+    ],
+)
+def test_the_only_server_of_a_host_is_proved_by_its_service(
+    processes: tuple[HostProcess, ...], services: tuple[str, ...], proved: bool
+) -> None:
+    assert judge(replace(ROOT, processes=processes), DATADIR, services).proved is proved
+
+
 def test_without_a_known_datadir_a_single_server_is_reported_but_never_proved() -> None:
     facts = HostFacts(visible=True, processes=(SERVER,))
     found = judge(facts, None)

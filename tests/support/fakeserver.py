@@ -38,6 +38,8 @@ class Behaviour:
     """Accepts connections and closes them at once."""
     garbage: bytes = b""
     """Sent instead of a greeting."""
+    garbage_answer: bytes = b""
+    """Sent instead of an answer to a statement after the login."""
     login_error: Refusal | None = None
     refused: dict[str, Refusal] = field(default_factory=dict)
     """Part of a statement → the error it gets."""
@@ -201,6 +203,9 @@ class FakeServer:
         while True:
             _, request = _read(connection)
             if request[:1] == b"\x01":
+                return
+            if how.garbage_answer and b"clock" in request:
+                connection.sendall(how.garbage_answer)
                 return
             self._answer(connection, request[1:].decode())
 
