@@ -12,6 +12,7 @@ from typing import NoReturn, TypeAlias
 
 from pfms_ha_tui import __version__
 from pfms_ha_tui.cli.exits import Exit
+from pfms_ha_tui.console.format import parse_span
 
 EXIT_STATUSES = """\
 exit status:
@@ -50,20 +51,16 @@ def lazily(module: str, function: str) -> Callable[[argparse.Namespace], int]:
     return run
 
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?$")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, None: 1}
-
-
 def duration(text: str) -> float:
     """``90``, ``90s``, ``30m``, ``2h``, ``7d`` in seconds.
 
     Raises:
         argparse.ArgumentTypeError: for anything else.
     """
-    match = _DURATION.match(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 30m, 2h or 7d")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return parse_span(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def count(text: str) -> int:

@@ -1,4 +1,4 @@
-"""For every order and every node: why a person may not give it now. One table for keys, commands and wizards."""
+"""For every order and every node: why a person may not give it now. One table for keys and wizards."""
 
 from __future__ import annotations
 

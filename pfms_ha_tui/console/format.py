@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
@@ -12,6 +13,8 @@ UNKNOWN = "?"
 """Should be known and is not."""
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w|)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -33,6 +36,18 @@ def span(seconds: float | None) -> str:
             tail = f" {rest // below} {below_unit}" if rest // below else ""
             return f"{whole // size} {unit}{tail}"
     return NOTHING
+
+
+def parse_span(text: str) -> float:
+    """``90``, ``90s``, ``30m``, ``2h``, ``7d``, ``1w`` in seconds.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 90s, 30m, 2h or 7d")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def age(seconds: float | None) -> str:

@@ -12,12 +12,12 @@ from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.diagnosis import Diagnosis
 from pfms_ha_tui.cluster.guards import readiness
 from pfms_ha_tui.cluster.permits import (
-    why_not_change,
     why_not_failover,
     why_not_rejoin,
     why_not_reopen,
     why_not_switchover,
 )
+from pfms_ha_tui.cluster.refusals import why_not_lock
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of, writers
 from pfms_ha_tui.errors import OperationError
@@ -129,7 +129,7 @@ class Builder:
             case OrderKind.REOPEN:
                 return why_not_reopen(target, history, policy, facts)
             case OrderKind.LOCK:
-                return why_not_change(history, policy, facts) or self._why_not_lock(target)
+                return why_not_lock(target, history, policy, facts)
 
     def again(self, entry: Entry) -> ClusterOperation:
         """The very operation that an entry of the ledger tells of.
@@ -209,14 +209,6 @@ class Builder:
         policy = self._monitor.memory.policy
         others = [one.label for one in writers(self._snapshot, policy) if one.label != target]
         return others[0] if others else None
-
-    def _why_not_lock(self, target: str) -> str | None:
-        node = self._snapshot.node(target)
-        if node is None or not node.answers:
-            return f"{target} does not answer"
-        if node.writable is not True:
-            return f"{target} is read-only already"
-        return None if self._other_writer(target) else f"{target} is the only writable node"
 
     @property
     def _snapshot(self) -> Snapshot:

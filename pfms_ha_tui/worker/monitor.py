@@ -27,6 +27,7 @@ from pfms_ha_tui.cluster.observation import (
     ShellObservation,
 )
 from pfms_ha_tui.cluster.policy import Mode
+from pfms_ha_tui.cluster.refusals import refusals
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Role, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
@@ -277,6 +278,7 @@ class ClusterMonitor:
             maintenance=judgement.facts.maintenance,
             operation=self.memory.operation,
             rival_manager=judgement.facts.rival_manager,
+            refusals=refusals(self.history, judgement.diagnosis, policy, judgement.facts),
             notes=self._notes(),
             policy=policy,
         )

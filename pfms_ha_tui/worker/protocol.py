@@ -78,6 +78,8 @@ class ClusterState:
     maintenance: Maintenance | None = None
     operation: OperationView | None = None
     rival_manager: str | None = None
+    refusals: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """See :data:`pfms_ha_tui.cluster.refusals.Refusals`: why an order cannot be given now."""
     notes: tuple[str, ...] = ()
     """Standing facts about the worker itself, e.g. "journal was corrupt, set aside as …"."""
     policy: Policy | None = None
