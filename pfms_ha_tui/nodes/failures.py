@@ -35,7 +35,7 @@ _ENDS_SESSION = frozenset({1053, 1079, 1152, 1184, 1927, 4031})
 _HINTS = {
     1040: "raise max_connections on the server or find what holds its connections",
     1044: "grant the account access to the database",
-    1045: "check user and password of the cluster's account, and from which hosts it may log in",
+    1045: "check the account's user and password, from where it may log in, and whether it must use TLS",
     1129: "run FLUSH HOSTS on the server (mysqladmin flush-hosts) and find what broke off its logins",
     1130: "allow the account to log in from this host (an account '…'@'%')",
     1203: "raise max_user_connections on the server or find what holds the account's connections",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from pfms_ha_tui.cluster.observation import NodeObservation, Reach
 from pfms_ha_tui.cluster.policy import Policy
@@ -24,6 +31,8 @@ from pfms_ha_tui.config.settings import (
 )
 from pfms_ha_tui.masking import Secret
 from pfms_ha_tui.sandbox import Sandbox
+
+PrivateKey = ec.EllipticCurvePrivateKey
 
 
 def fake_cluster(
@@ -129,3 +138,46 @@ def locked_key(folder: Path) -> Path:
     path = folder / "locked"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "sesame", "-f", path], check=True)
     return path
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """An authority and a server's certificate that it signed; PEM files."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def certificates(folder: Path, addresses: Iterable[str]) -> Certificates:
+    """Certificates for a server at any of the addresses."""
+    now = datetime.now(UTC)
+
+    def build(
+        name: str, key: PrivateKey, issuer: str, signer: PrivateKey, extension: x509.ExtensionType
+    ) -> x509.Certificate:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(extension, critical=False)
+            .sign(signer, hashes.SHA256())
+        )
+
+    authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca = build("test ca", authority, "test ca", authority, x509.BasicConstraints(ca=True, path_length=None))
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(one)) for one in addresses])
+    cert = build("server", server, "test ca", authority, names)
+    made = Certificates(ca=folder / "ca.pem", cert=folder / "cert.pem", key=folder / "key.pem")
+    made.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    made.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    made.key.write_bytes(
+        server.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return made
