@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding, BindingType
 
+from pfms_ha_tui.console import orders
 from pfms_ha_tui.console.scene import Scene
-from pfms_ha_tui.worker.protocol import Rights
+from pfms_ha_tui.worker.protocol import OrderKind
 
 if TYPE_CHECKING:
     from pfms_ha_tui.console.screens.base import ConsoleScreen
@@ -65,15 +66,9 @@ def why_not_several(scene: Scene, _node: str | None) -> str | None:
     return None if len(scene.board.clusters) > 1 else "there is one cluster only"
 
 
-def why_not_read_only(scene: Scene, _node: str | None) -> str | None:
-    """Needs a worker that takes orders from this console."""
-    if not scene.live:
-        return "the worker is not connected"
-    if scene.read_only:
-        return "this console was started with --read-only"
-    if scene.board.welcome is not None and scene.board.welcome.rights is Rights.READ:
-        return f"the worker lets {scene.board.welcome.actor} only look"
-    return None
+def why_not_name_master(scene: Scene, node: str | None) -> str | None:
+    """Needs a worker that takes orders, and a node."""
+    return orders.why_not_orders(scene, node) or why_not_without_node(scene, node)
 
 
 ACTIONS: Mapping[str, Action] = {
@@ -145,9 +140,79 @@ ACTIONS: Mapping[str, Action] = {
             run=lambda screen: screen.back(), why_not=always,
         ),
         Action(
+            id="switchover", keys="s", title="Switchover", drop=3,
+            about="Make the node under the cursor the master, as planned. Loses nothing.",
+            run=lambda screen: orders.open_order(OrderKind.SWITCHOVER, screen),
+            why_not=lambda scene, node: orders.why_not_order(OrderKind.SWITCHOVER, scene, node),
+        ),
+        Action(
+            id="failover", keys="f", title="Failover", drop=3,
+            about="Promote the best slave because the master is dead. Shows what would be lost.",
+            run=lambda screen: orders.open_order(OrderKind.FAILOVER, screen),
+            why_not=lambda scene, node: orders.why_not_order(OrderKind.FAILOVER, scene, node),
+        ),
+        Action(
+            id="rejoin", keys="", title="Rejoin",
+            about="Let the returned old master under the cursor follow the present one.",
+            run=lambda screen: orders.open_order(OrderKind.REJOIN, screen),
+            why_not=lambda scene, node: orders.why_not_order(OrderKind.REJOIN, scene, node),
+        ),
+        Action(
+            id="lock", keys="", title="Lock",
+            about="Two masters: make the node under the cursor read-only and end its clients.",
+            run=lambda screen: orders.open_order(OrderKind.LOCK, screen),
+            why_not=lambda scene, node: orders.why_not_order(OrderKind.LOCK, scene, node),
+        ),
+        Action(
+            id="reopen", keys="", title="Reopen",
+            about="Make the unchanged master writable again after it restarted read-only.",
+            run=lambda screen: orders.open_order(OrderKind.REOPEN, screen),
+            why_not=lambda scene, node: orders.why_not_order(OrderKind.REOPEN, scene, node),
+        ),
+        Action(
+            id="pause", keys="p", title="Pause", drop=6,
+            about="Maintenance: the worker does nothing by itself for a while; again to end it.",
+            run=orders.pause_or_resume, why_not=orders.why_not_orders,
+        ),
+        Action(
+            id="operation", keys="o", title="Operation", drop=6,
+            about="The operation that runs, step by step, or the last one.",
+            run=orders.open_operation, why_not=why_not_without_state,
+        ),
+        Action(
+            id="operation.cancel", keys="x", title="Cancel it", drop=3,
+            about="End the running operation at its next safe point and undo what it did.",
+            run=lambda screen: screen.cancel(), why_not=orders.why_not_cancel,
+        ),
+        Action(
+            id="order.confirm", keys="enter", title="Confirm", drop=1,
+            about="Ask for the node's label, then start.",
+            run=lambda screen: screen.confirm(), why_not=orders.why_not_orders,
+        ),
+        Action(
+            id="order.rehearse", keys="f5", title="Rehearse", drop=2,
+            about="Every check against the live cluster; nothing is changed.",
+            run=lambda screen: screen.rehearse(), why_not=orders.why_not_orders,
+        ),
+        Action(
+            id="acknowledge", keys="", title="Acknowledge the failover",
+            about="It was looked at: another one may follow before the block ends.",
+            run=orders.acknowledge, why_not=orders.why_not_acknowledge,
+        ),
+        Action(
+            id="mode", keys="", title="Mode",
+            about="How much the worker does by itself: observe, manual, automatic.",
+            run=orders.choose_mode, why_not=orders.why_not_orders,
+        ),
+        Action(
+            id="name-master", keys="", title="Name the master",
+            about="Say that the node under the cursor is the master when the worker cannot know.",
+            run=orders.name_master, why_not=why_not_name_master,
+        ),
+        Action(
             id="stop-worker", keys="", title="Stop the worker",
             about="End the worker: nothing watches the cluster and nothing fails over until it runs again.",
-            run=lambda screen: screen.console.ask_to_stop_worker(), why_not=why_not_read_only,
+            run=lambda screen: screen.console.ask_to_stop_worker(), why_not=orders.why_not_tell,
         ),
         Action(
             id="quit", keys="q,ctrl+c", title="Quit", drop=0,
@@ -156,6 +221,9 @@ ACTIONS: Mapping[str, Action] = {
         ),
     )
 }  # fmt: skip
+
+BY_NAME = ("rejoin", "lock", "reopen", "acknowledge", "mode", "name-master", "stop-worker")
+"""What is seldom needed has no key of its own: it is found in the commands of the dashboard."""
 
 EVERYWHERE = ("help", "commands", "back", "cluster.next", "cluster.previous", "quit")
 """Bound on the app itself, so that they work on every screen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import ClassVar
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 
@@ -18,7 +18,7 @@ from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.config.settings import ConsoleSettings
 from pfms_ha_tui.console import format as fmt
-from pfms_ha_tui.console.actions import ACTIONS, EVERYWHERE, bindings, shown_keys
+from pfms_ha_tui.console.actions import ACTIONS, BY_NAME, EVERYWHERE, bindings, shown_keys
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.console.link import Link, Start
 from pfms_ha_tui.console.scene import Board, Clock, Scene
@@ -79,7 +79,8 @@ class Console(App[int], inherit_bindings=False):
         started_worker: bool = False,
         clock: Clock | None = None,
     ):
-        super().__init__()
+        # With ANSI colours NO_COLOR leaves none; without them Textual would only make them grey.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         settings = settings or ConsoleSettings()
         self.animation_level = "none"
         self.clock = clock or Clock()
@@ -93,7 +94,6 @@ class Console(App[int], inherit_bindings=False):
         """Printed after the terminal is the user's again."""
         self.crash: BaseException | None = None
         self._started_worker = started_worker
-        self._said: set[str] = set()
         self._few_colours = few_colours or self.no_color
         if ascii_only:
             self.add_class("-ascii")
@@ -132,16 +132,21 @@ class Console(App[int], inherit_bindings=False):
         self._ticker = self.set_interval(TICK, self._tick)
 
     def _check_keys(self) -> None:
-        from pfms_ha_tui.console.widgets.pane import MOVE_IDS
+        """Say which of the settings' keys mean nothing, or two things."""
+        from pfms_ha_tui.console.widgets.pane import MOVES
 
-        known = {action.id for action in ACTIONS.values() if action.keys} | MOVE_IDS
-        for name in sorted(set(self.keymap) - known):
+        keys = {action.id: action.keys for action in ACTIONS.values() if action.keys}
+        keys |= {move.id: move.key for move in MOVES if move.id}
+        for name in sorted(set(self.keymap) - set(keys)):
             self.say(f"[console.keys] {name!r} is no action; the ids are in the help", "warning")
-
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:  # noqa: ARG002
-        """Two actions want the same key, which only the settings can have caused."""
-        names = sorted(binding.id or binding.action for binding in clashed_bindings)
-        self.say_once(f"[console.keys] the same key is wanted for {' and '.join(names)}")
+        meant: dict[str, str] = {}
+        for name, wanted in (keys | self.keymap).items():
+            for key in shown_keys(wanted):
+                other = meant.get(key)
+                # The defaults share a key only where they never meet on one screen.
+                if other is not None and name in keys and {name, other} & set(self.keymap):
+                    self.say(f"[console.keys] {key} is wanted for {meant[key]} and for {name}", "warning")
+                meant.setdefault(key, name)
 
     # Drawing.
 
@@ -219,7 +224,7 @@ class Console(App[int], inherit_bindings=False):
         screen = self.screen
         if not isinstance(screen, ConsoleScreen):
             return
-        ids = dict.fromkeys((*screen.KEYS, *EVERYWHERE, "stop-worker"))
+        ids = dict.fromkeys((*screen.KEYS, *BY_NAME, *EVERYWHERE))
         commands = [
             Command(
                 id=action.id,
@@ -314,6 +319,20 @@ class Console(App[int], inherit_bindings=False):
             answered,
         )
 
+    def send(self, method: str, params: object, done: str) -> None:
+        """Tell the worker something, and say how it went."""
+        self.run_worker(self.tell(method, params, done), group="orders", exit_on_error=False)
+
+    async def tell(self, method: str, params: object, done: str = "") -> None:
+        """Tell the worker something that it answers with nothing but yes or no."""
+        try:
+            await self.link.ask(method, params, Nothing)
+        except WorkerError as exc:
+            self.say(str(exc), "error")
+        else:
+            if done:
+                self.say(done)
+
     async def _stop_worker(self, *, and_leave: bool) -> None:
         try:
             await self.link.ask("stop", Nothing(), Nothing, timeout=10.0)
@@ -397,12 +416,6 @@ class Console(App[int], inherit_bindings=False):
         """A notice in the corner; ``text`` is never markup."""
         level = "warning" if severity == "warning" else "error" if severity == "error" else "information"
         self.notify(clean(text), severity=level, markup=False, timeout=6)  # type: ignore[arg-type]
-
-    def say_once(self, text: str) -> None:
-        """A warning that would otherwise come with every key."""
-        if text not in self._said:
-            self._said.add(text)
-            self.say(text, "warning")
 
     def _handle_exception(self, error: Exception) -> None:
         """End without a traceback on the screen; the caller writes it to a file. Tests want it raised."""

@@ -223,6 +223,15 @@ class ConsoleScreen(Screen[None]):
     def next_severity(self) -> None:
         """Show fewer or more events."""
 
+    def confirm(self) -> None:
+        """Start what this screen shows, once its label is typed."""
+
+    def rehearse(self) -> None:
+        """Check what this screen shows against the live cluster."""
+
+    def cancel(self) -> None:
+        """Cancel what this screen shows."""
+
     def reload(self) -> None:
         """Ask again for what was asked once."""
 

@@ -35,8 +35,16 @@ MANY_NODES = 8
 class Dashboard(ConsoleScreen):
     """Banner, topology, readiness, lag, nodes and timeline."""
 
-    KEYS = ("details", "evidence", "timeline", "filter", "copy", "help", "commands", "quit")
-    BINDINGS: ClassVar[list[BindingType]] = bindings(("evidence", "timeline", "filter", "copy", "export"))
+    KEYS = (
+        *("switchover", "failover", "pause", "operation"),
+        *("details", "evidence", "timeline", "filter", "copy", "help", "commands", "quit"),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = bindings(
+        (
+            *("switchover", "failover", "pause", "operation"),
+            *("evidence", "timeline", "filter", "copy", "export"),
+        )
+    )
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,188 @@
+"""What changes the cluster, as actions: each shows a plan or asks first, and says why it cannot be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pfms_ha_tui.cluster.policy import Mode
+from pfms_ha_tui.cluster.refusals import ANYBODY
+from pfms_ha_tui.console import format as fmt
+from pfms_ha_tui.console.scene import Scene
+from pfms_ha_tui.operations.view import OperationState
+from pfms_ha_tui.worker.protocol import ClusterRef, NodeQuery, Order, OrderKind, Pause, Rights, SetMode
+
+if TYPE_CHECKING:
+    from pfms_ha_tui.console.screens.base import ConsoleScreen
+
+
+def why_not_tell(scene: Scene, _node: str | None) -> str | None:
+    """Needs a worker that listens to this console."""
+    if not scene.live:
+        return "the worker is not connected"
+    if scene.read_only:
+        return "this console was started with --read-only"
+    if scene.board.welcome is not None and scene.board.welcome.rights is Rights.READ:
+        return f"the worker lets {scene.board.welcome.actor} only look"
+    return None
+
+
+def why_not_orders(scene: Scene, node: str | None) -> str | None:
+    """Needs a cluster, and a worker that takes orders about it from this console."""
+    why = why_not_tell(scene, node)
+    return why or (None if scene.state is not None else "nothing is known of the cluster yet")
+
+
+def why_not_order(kind: OrderKind, scene: Scene, node: str | None) -> str | None:
+    """Why this order cannot be given about the node under the cursor."""
+    why = why_not_orders(scene, node)
+    if why is not None or scene.state is None:
+        return why
+    if kind is OrderKind.FAILOVER:
+        return scene.state.refusals.get(kind, {}).get(ANYBODY)
+    if node is None:
+        return "no node is chosen"
+    return scene.state.refusals.get(kind, {}).get(node)
+
+
+def why_not_cancel(scene: Scene, node: str | None) -> str | None:
+    """Needs an operation that can still be cancelled."""
+    why = why_not_orders(scene, node)
+    if why is not None or scene.state is None:
+        return why
+    view = scene.state.operation
+    if view is None or view.state is not OperationState.RUNNING:
+        return "no operation is running"
+    return None if view.cancellable else "it is past its last safe point"
+
+
+def why_not_acknowledge(scene: Scene, node: str | None) -> str | None:
+    """Needs a worker; whether there is a failover to acknowledge, it says itself."""
+    return why_not_orders(scene, node)
+
+
+def open_order(kind: OrderKind, screen: ConsoleScreen) -> None:
+    """Show the plan of an order. A failover leaves the choice of the node to the worker."""
+    from pfms_ha_tui.console.screens.operation import OrderScreen
+
+    state = screen.scene.state
+    if state is None:
+        return
+    target = None if kind is OrderKind.FAILOVER else screen.node
+    screen.app.push_screen(OrderScreen(Order(cluster=state.name, kind=kind, target=target)))
+
+
+def open_operation(screen: ConsoleScreen) -> None:
+    """The operation that runs, or the last one."""
+    from pfms_ha_tui.console.screens.operation import OperationScreen
+
+    if not isinstance(screen, OperationScreen):
+        screen.app.push_screen(OperationScreen())
+
+
+def pause_or_resume(screen: ConsoleScreen) -> None:
+    """Maintenance: ask for how long and why; or end the one that is on."""
+    from pfms_ha_tui.console.screens.dialogs import LineOfText, Question
+
+    console, state = screen.console, screen.scene.state
+    if state is None:
+        return
+    name = state.name
+    if state.maintenance is not None:
+
+        def resumed(answer: str | None) -> None:
+            if answer == "resume":
+                console.send("resume", ClusterRef(cluster=name), "automatic actions are possible again")
+
+        reason = f": {state.maintenance.reason}" if state.maintenance.reason else ""
+        console.push_screen(
+            Question(
+                "End the maintenance",
+                [f"Automatic actions are suspended by {state.maintenance.by}{reason}."],
+                [("stay", "Leave it on"), ("resume", "End it: the worker may act by itself again")],
+            ),
+            resumed,
+        )
+        return
+
+    def paused(text: str | None) -> None:
+        if not text:
+            return
+        length, _, reason = text.strip().partition(" ")
+        try:
+            seconds = fmt.parse_span(length)
+        except ValueError as exc:
+            console.say(f"{exc}; nothing was changed", "error")
+            return
+        pause = Pause(cluster=name, seconds=seconds, reason=reason.strip())
+        console.send("pause", pause, f"automatic actions are suspended for {fmt.span(seconds)}")
+
+    console.push_screen(
+        LineOfText(
+            "Maintenance",
+            "For how long may the worker do nothing by itself, and why? It ends by itself.",
+            "30m ",
+        ),
+        paused,
+    )
+
+
+def acknowledge(screen: ConsoleScreen) -> None:
+    """The last failover was looked at; another one may follow."""
+    state = screen.scene.state
+    if state is not None:
+        done = "the last failover is acknowledged; another one may follow"
+        screen.console.send("acknowledge", ClusterRef(cluster=state.name), done)
+
+
+def choose_mode(screen: ConsoleScreen) -> None:
+    """How much the worker does by itself."""
+    from pfms_ha_tui.console.screens.dialogs import Question
+
+    console, state = screen.console, screen.scene.state
+    if state is None:
+        return
+    name, present = state.name, state.mode
+    about = {
+        Mode.OBSERVE: "observe: look, never change anything",
+        Mode.MANUAL: "manual: propose, a person confirms",
+        Mode.AUTOMATIC: "automatic: fail over when every check passes",
+    }
+
+    def chosen(answer: str | None) -> None:
+        if answer is not None and answer != "stay":
+            console.send("set_mode", SetMode(cluster=name, mode=Mode(answer)), f"the mode is {answer}")
+
+    console.push_screen(
+        Question(
+            "Mode",
+            [f"The mode is {present.value} now."],
+            [
+                ("stay", "Leave it"),
+                *((mode.value, text) for mode, text in about.items() if mode is not present),
+            ],
+        ),
+        chosen,
+    )
+
+
+def name_master(screen: ConsoleScreen) -> None:
+    """A person says that the node under the cursor is the master."""
+    from pfms_ha_tui.console.screens.dialogs import Question
+
+    console, state, node = screen.console, screen.scene.state, screen.node
+    if state is None or node is None:
+        return
+    which = NodeQuery(cluster=state.name, node=node)
+
+    def answered(answer: str | None) -> None:
+        if answer == "name":
+            console.send("name_master", which, f"{node} counts as the master")
+
+    console.push_screen(
+        Question(
+            f"Name {node} the master",
+            ["Only for when the worker cannot know. Decisions rest on it; nothing on the node is changed."],
+            [("stay", "Leave it"), ("name", f"{node} is the master")],
+        ),
+        answered,
+    )
