@@ -90,23 +90,23 @@ def _about_slave(
         text = f"{name} answers, but cannot be read: {why}"
         yield finding(DiagnosisKind.SLAVE_DOWN, Severity.WARNING, name, text, hint)
         return
-    if name not in facts.diverged and master is not None:
-        extra = own_transactions(history, node, master)
-        if extra is not None:
-            yield finding(
-                DiagnosisKind.DIVERGED,
-                Severity.CRITICAL,
-                name,
-                f"{name} has {extra}",
-                f"Save and merge what only {name} holds, then resync it.",
-            )
+    extra = own_transactions(history, node, master) if master is not None else None
+    if extra is not None and name not in facts.diverged:
+        yield finding(
+            DiagnosisKind.DIVERGED,
+            Severity.CRITICAL,
+            name,
+            f"{name} has {extra}",
+            f"Save and merge what only {name} holds, then resync it.",
+        )
     if now.replication is None:
         why = node.observation.missing.get("replication", "") if node.observation is not None else ""
         text = f"Whether {name} replicates may not be read" + (f": {words.quoted(why)}" if why else "")
         yield finding(DiagnosisKind.UNKNOWN, Severity.WARNING, name, text, "Grant REPLICATION CLIENT.")
         return
     if name in returned:
-        if name not in facts.diverged and not resyncing:
+        settled = name in facts.diverged or extra is not None
+        if not resyncing and (now.read_only is False or not settled):
             yield _returned(node, now, snapshot)
         return
     if not now.replication:

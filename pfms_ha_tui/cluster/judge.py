@@ -165,7 +165,7 @@ def _split_brain(sides: Sequence[NodeState], snapshot: Snapshot, policy: Policy)
             lines.append(f"{node.label} was writable when it was last read, and still answers.")
         else:
             rate = f"{node.write_rate:.1f} writes/s" if node.write_rate is not None else "writes not known"
-            lines.append(f"{node.label} is writable: {rate}.")
+            lines.append(f"{node.label} is writable: {rate}{_pandora_contact(node, snapshot)}.")
     text = (
         f"{names} are both writable: their data drift apart"
         if len(sides) == 2
@@ -178,6 +178,15 @@ def _split_brain(sides: Sequence[NodeState], snapshot: Snapshot, policy: Policy)
     return _Charge(
         finding=finding(DiagnosisKind.SPLIT_BRAIN, Severity.CRITICAL, None, text, hint), evidence=tuple(lines)
     )
+
+
+def _pandora_contact(node: NodeState, snapshot: Snapshot) -> str:
+    """Where Pandora's servers write is where the newer data is."""
+    seen = node.pandora_seen
+    newest = seen.pandora.newest_keepalive if seen is not None and seen.pandora is not None else None
+    if newest is None:
+        return ", last contact of a Pandora server not known"
+    return f", last contact of a Pandora server {words.seconds(snapshot.at - newest)} ago"
 
 
 def _state_clause(node: NodeState, snapshot: Snapshot, policy: Policy) -> str:

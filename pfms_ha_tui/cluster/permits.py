@@ -12,6 +12,7 @@ from pfms_ha_tui.cluster.observation import Reach, SshState
 from pfms_ha_tui.cluster.policy import Mode, Policy
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot, SyncState
 from pfms_ha_tui.cluster.topology import answers, current, reach, silent, writers
+from pfms_ha_tui.cluster.transactions import own_transactions
 
 
 def why_not_change(history: Sequence[Snapshot], policy: Policy, facts: JournalFacts) -> str | None:
@@ -156,7 +157,8 @@ def why_not_rejoin(
         return f"{target} has diverged: {words.quoted(facts.diverged[target]).rstrip('.')}"
     if target in facts.failed_resync or node.sync.state is not SyncState.OK:
         return f"{target} needs a resync"
-    return None
+    extra = own_transactions(history, node, master)
+    return f"{target} has {extra}" if extra is not None else None
 
 
 def _writes(node: NodeState, snapshot: Snapshot, policy: Policy) -> bool:
@@ -190,7 +192,7 @@ def why_not_resync(
         return "it is not known which node is the master"
     if diagnosis.master == target or facts.master == target:
         return f"{target} is the master"
-    if _writes(node, snapshot, policy) and outdated(snapshot, node) is None:
+    if _writes(node, snapshot, policy):
         return f"{target} takes writes of its own: lock it first"
     if node.shell is not None and node.shell.state is SshState.OFF:
         return f"SSH to {target}'s host is not configured"

@@ -268,6 +268,19 @@ class TestRejoin:
         lab.tick()
         assert lab.action() is Action.NONE
 
+    def test_transactions_of_its_own_stand_against_it(self) -> None:
+        uuid = "3e11fa47-71ca-11e1-9e33-c80aa942956"
+        lab = returned(read_only=True)
+        for number, server in enumerate(lab.servers.values(), 1):
+            server.flavor, server.version, server.gtid_mode = Flavor.MYSQL, "8.4.0", True
+            server.uuid, server.gtid = f"{uuid}{number}", f"{uuid}1:1-100"
+        lab.ticks(2)
+        assert lab.action() is Action.REJOIN
+        lab.servers["node1"].gtid = f"{uuid}1:1-102"
+        lab.ticks(2)
+        assert lab.action() is Action.NONE
+        assert lab.kind() is DiagnosisKind.DIVERGED
+
     def test_an_empty_server_is_not_taken_for_an_old_master(self) -> None:
         lab = returned(read_only=True)
         lab.servers["node1"].schema = None

@@ -300,6 +300,16 @@ class TestSplitBrain:
             "(node1 10.0 writes/s, node2 10.0 writes/s)."
         )
 
+    def test_the_evidence_tells_where_pandora_writes(self) -> None:
+        lab = settled()
+        lab.servers["node2"].follows, lab.servers["node2"].read_only = None, False
+        lab.servers["node2"].keepalive = lab.at - 10
+        lab.ticks(2)
+        assert lab.diagnosis.evidence == (
+            "node1 is writable: 10.0 writes/s, last contact of a Pandora server not known.",
+            "node2 is writable: 10.0 writes/s, last contact of a Pandora server 12 s ago.",
+        )
+
     def test_equal_epochs_are_a_true_split_brain(self) -> None:
         lab = settled()
         lab.promote("node2", 5)
