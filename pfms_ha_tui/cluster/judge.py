@@ -265,7 +265,10 @@ def _silent_master(
     kind, text = _COMPLETE[judged.case], judged.text
     heir = choose(history, master, policy, facts)
     hint = f"{heir.label} can take over." if heir is not None else None
-    if heir is None:
+    if heir is None and facts.operation is not None:
+        # Its steps stop the very threads a candidate is known by: that is no verdict on the candidate.
+        hint = f"An operation is running: {words.sentence(words.quoted(facts.operation))}"
+    elif heir is None:
         if judged.case is Case.GONE:
             kind = DiagnosisKind.MASTER_DEAD_NO_CANDIDATE
         others = [node for node in in_order(history[-1].nodes) if node.label != name]

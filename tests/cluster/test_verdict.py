@@ -188,6 +188,17 @@ class TestGone:
         assert made.action() is Action.NONE
         assert made.decision.proposal is Action.FAILOVER
 
+    def test_an_operation_that_stops_the_candidates_threads_does_not_disqualify_it(self) -> None:
+        made = lab()
+        made.kill("node1")
+        made.ticks(2, 0.1)
+        made.facts = replace(made.facts, operation="failover from node1 to node2")
+        made.servers["node2"].sql = False
+        made.tick(0.1)
+        assert made.kind() is DiagnosisKind.MASTER_DEAD
+        assert "Nobody can take over" not in made.diagnosis.text
+        assert made.action() is Action.NONE
+
     def test_a_dead_master_of_unknown_roles_is_named_but_not_replaced(self) -> None:
         made = Lab()
         made.facts = JournalFacts(preflight_at=made.mono)
