@@ -1,0 +1,216 @@
+"""The dry run: what a merge would do, row by row, and what it would not bring over."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pfms_ha_tui.operations.merge.compare import Comparison, Tally
+from pfms_ha_tui.operations.merge.configuration import ConfigComparison, LeftBehind
+from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
+from pfms_ha_tui.operations.merge.families import FamilyComparison, read_children, read_late
+from pfms_ha_tui.operations.merge.inventory import Inventory, Known, Owner, Unknown, doubtful, explain, load
+from pfms_ha_tui.operations.merge.inventory import established as with_history
+from pfms_ha_tui.operations.merge.inventory import match as match_owners
+from pfms_ha_tui.operations.merge.prepare import Preparation, Prepared, prepare
+from pfms_ha_tui.operations.merge.reading import Reader, here, there
+from pfms_ha_tui.operations.merge.side import Side
+from pfms_ha_tui.operations.merge.tables import SchemaDifference, TableMapping, TableSpec
+from pfms_ha_tui.operations.merge.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TablePlan:
+    """What would happen with one table, or with the children of one."""
+
+    table: str
+    rows: int
+    """In the window on the losing side."""
+    there: int
+    """Already on the master."""
+    to_add: int
+    skipped: int
+    """Of modules and agents that the master does not know; children: of events it does not have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergePlan:
+    """A dry run."""
+
+    losing: str
+    master: str
+    window: Window
+    tables: tuple[TablePlan, ...]
+    skipped: tuple[tuple[Unknown, int], ...]
+    """Modules and agents whose rows would be left out, with their number, most first."""
+    renamed: tuple[tuple[Owner, int], ...]
+    """Merged although the name differs: both sides know them from before the window."""
+    differences: tuple[SchemaDifference, ...]
+    """Between the two sides' tables; a blocking one stops the merge."""
+    left_behind: LeftBehind
+    seconds: float
+
+    @property
+    def to_add(self) -> int:
+        """Rows that would be added."""
+        return sum(one.to_add for one in self.tables)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the tables must be repaired or mapped first."""
+        return any(one.blocking for one in self.differences)
+
+
+class LiveSlice:
+    """One slice of the losing side, read from its server."""
+
+    def __init__(self, prepared: Prepared, reader: Reader, start: int, end: int) -> None:
+        self._prepared = prepared
+        self._reader = reader
+        self._rows: int | None = None
+        self.start = start
+        self.end = end
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        if self._rows is None:
+            self._rows = self._reader.count(self.start, self.end)
+        return self._rows
+
+    def chunks(self) -> Iterator[list[bytes]]:
+        """Rows' literals."""
+        return self._reader.rows(self.start, self.end)
+
+    def children(self, table: str) -> list[bytes]:
+        """Literals of a child table's rows."""
+        child = next(one for one in self._prepared.children if one.spec.table == table)
+        return read_children(self._reader.side, self._prepared.layout, child, self.start, self.end)
+
+
+class Survey:
+    """Both sides laid side by side, for the dry run and for the archive.
+
+    Args:
+        losing: The losing side, for reading.
+        master: The master, for reading.
+        window: Which rows.
+        specs: Which tables.
+        mappings: What was decided about differing columns.
+
+    Raises:
+        SqlError: a side cannot be asked.
+    """
+
+    def __init__(
+        self,
+        losing: Side,
+        master: Side,
+        window: Window,
+        specs: Sequence[TableSpec],
+        mappings: Mapping[str, TableMapping] | None = None,
+    ) -> None:
+        self.losing = losing
+        self.master = master
+        self.window = window
+        self.preparation: Preparation = prepare(specs, losing.schema(), master.schema(), mappings)
+        self.inventory: Inventory = load(losing)
+        self.master_inventory: Inventory = load(master)
+        asked = doubtful(self.inventory, self.master_inventory)
+        self.established = with_history(losing, asked, window.start)
+        """Modules with an older history on the losing side, of those whose identity is in doubt."""
+        old_there = with_history(master, self.established, window.start)
+        self.known: Known = match_owners(self.inventory, self.master_inventory, self.established, old_there)
+        merged = [spec.table for spec in specs]
+        merged += [child.table for spec in specs for child in spec.children]
+        self.configuration = ConfigComparison(losing, master, merged)
+
+    def plan(self, control: Control) -> MergePlan:
+        """The dry run.
+
+        Raises:
+            SqlError: a side cannot be asked.
+            MergeCancelled: somebody asked to stop.
+        """
+        started = time.monotonic()
+        left_behind = self.configuration.compare(control)
+        tables: list[TablePlan] = []
+        skipped: Counter[tuple[Owner, int]] = Counter()
+        looked_at = 0
+        for prepared in self.preparation.tables:
+            tally = Tally()
+            for _ in self._compared(prepared, tally):
+                control.check()
+                control.tell(
+                    MergeProgress(
+                        phase=Phase.PLAN, table=prepared.table, done=looked_at + tally.rows, total=None
+                    )
+                )
+            looked_at += tally.rows
+            skipped.update(tally.skipped)
+            tables.append(
+                TablePlan(
+                    table=prepared.table,
+                    rows=tally.rows,
+                    there=tally.there,
+                    to_add=tally.missing,
+                    skipped=tally.set_aside,
+                )
+            )
+            for child in prepared.children:
+                name = child.spec.table
+                rows, missing, out = (
+                    tally.child_rows[name],
+                    tally.child_missing[name],
+                    tally.child_skipped[name],
+                )
+                tables.append(
+                    TablePlan(table=name, rows=rows, there=rows - missing - out, to_add=missing, skipped=out)
+                )
+        unknown = [
+            (explain(owner, number, self.inventory, self.master_inventory), rows)
+            for (owner, number), rows in skipped.items()
+        ]
+        return MergePlan(
+            losing=self.losing.label,
+            master=self.master.label,
+            window=self.window,
+            tables=tuple(tables),
+            skipped=tuple(sorted(unknown, key=lambda one: (-one[1], one[0].owner, one[0].id))),
+            renamed=self.known.renamed,
+            differences=self.preparation.differences,
+            left_behind=left_behind,
+            seconds=time.monotonic() - started,
+        )
+
+    def _compared(self, prepared: Prepared, tally: Tally) -> Iterator[None]:
+        """Compare slice after slice; each step is a moment to look up."""
+        layout, window = prepared.layout, self.window
+        source = Reader(self.losing, here(layout))
+        master = Reader(self.master, there(layout))
+        for start, end in source.slices(window.start, window.end):
+            one = LiveSlice(prepared, source, start, end)
+            if layout.spec.new_id:
+                families = FamilyComparison(layout, prepared.children, master, self.known, tally)
+                for _ in families.families(one):
+                    yield
+            else:
+                for _ in Comparison(layout, master, self.known, tally).missing(one):
+                    yield
+            yield
+        if prepared.children:
+            self._late(prepared, FamilyComparison(layout, prepared.children, master, self.known, tally))
+
+    def _late(self, prepared: Prepared, comparison: FamilyComparison) -> None:
+        rows: list[list[bytes]] = []
+        parents: dict[bytes, None] = {}
+        for child in prepared.children:
+            children, above = read_late(
+                self.losing, prepared.layout, child, self.window.start, self.window.end
+            )
+            rows.append(children)
+            parents.update(dict.fromkeys(above))
+        if parents:
+            comparison.late(list(parents), comparison.offspring(rows))

@@ -1,0 +1,244 @@
+"""Proof after the fact: every row of the archive is on the master as often as it has to be.
+
+Reads the archive and the master again, independently of what was noted while adding. What the master
+lacks must be what was set aside; its number of rows in the window must have grown by what was added.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pfms_ha_tui.operations.merge.apply import Fitted, MergeResult, TableResult
+from pfms_ha_tui.operations.merge.archive import Archive, ArchivedSlice, Sums
+from pfms_ha_tui.operations.merge.compare import Comparison, Present, Tally, ahead
+from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
+from pfms_ha_tui.operations.merge.families import FamilyComparison
+from pfms_ha_tui.operations.merge.prepare import Prepared
+from pfms_ha_tui.operations.merge.reading import Reader, there
+from pfms_ha_tui.operations.merge.side import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCheck:
+    """What the check of one table, or of the children of one, found."""
+
+    table: str
+    archived: Sums
+    """The archive's rows and their checksum, read again."""
+    expected: Sums
+    """What the archive noted of itself when it was written."""
+    there: int
+    """Of the rows to be merged, how many the master has."""
+    missing: int
+    set_aside: int
+    """Quarantined; these may be missing."""
+    skipped: int
+    before: int | None = None
+    """The master's rows in the window before the merge, and after it."""
+    after: int | None = None
+    added: int = 0
+
+    @property
+    def surplus(self) -> int | None:
+        """Rows in the master's window that neither were there nor were added: Pandora went on writing."""
+        if self.before is None or self.after is None:
+            return None
+        return self.after - self.before - self.added
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is missing and the archive is what it was."""
+        return self.missing <= self.set_aside and self.archived == self.expected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The whole check."""
+
+    tables: tuple[TableCheck, ...]
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether every table is."""
+        return all(one.good for one in self.tables)
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        bad = [one for one in self.tables if not one.good]
+        if bad:
+            told = ", ".join(f"{one.table} lacks {one.missing - one.set_aside} rows" for one in bad)
+            return f"the master does not have everything: {told}"
+        rows = sum(one.there for one in self.tables)
+        return f"all {rows} rows are on the master, each as often as it should be"
+
+
+def verify(
+    archive: Archive, master: Side, scout: Side, result: MergeResult, control: Control
+) -> Verification:
+    """Compare archive and master once more.
+
+    Args:
+        archive: What was merged.
+        master: The master, for reading.
+        scout: A second session on the master, to read ahead.
+        result: What the merge says it did.
+        control: Progress and cancelling.
+
+    Raises:
+        SqlError: the master cannot be asked.
+        ArchiveError: the archive cannot be read.
+        MergeCancelled: somebody asked to stop.
+    """
+    started = time.monotonic()
+    archive.check()
+    fitted = Fitted(archive, master)
+    results = {one.table: one for one in result.tables}
+    checks: list[TableCheck] = []
+    total = sum(archive.summary.tables[name].rows for name in archive.tables)
+    looked_at = 0
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify ahead") as pool:
+        for prepared in fitted.tables:
+            check = _Check(prepared, fitted, master, scout, pool, archive)
+            for rows in check.run():
+                control.check()
+                control.tell(
+                    MergeProgress(
+                        phase=Phase.VERIFY, table=prepared.table, done=looked_at + rows, total=total
+                    )
+                )
+            looked_at += check.tally.rows
+            checks += check.results(results)
+    return Verification(tables=tuple(checks), seconds=time.monotonic() - started)
+
+
+class _Check:
+    """The check of one table."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        fitted: Fitted,
+        master: Side,
+        scout: Side,
+        pool: ThreadPoolExecutor,
+        archive: Archive,
+    ) -> None:
+        self._prepared = prepared
+        self._fitted = fitted
+        self._master = Reader(master, there(prepared.layout))
+        self._scout = Reader(scout, there(prepared.layout))
+        self._pool = pool
+        self._archive = archive
+        self._sums: dict[str, Sums] = {}
+        self.tally = Tally()
+
+    def run(self) -> Iterator[int]:
+        """Compare; each step tells the rows so far."""
+        layout, known = self._prepared.layout, self._fitted.known
+        slices = [_Summed(one, self._sums) for one in self._archive.slices[self._prepared.table]]
+        if layout.spec.new_id:
+            families = FamilyComparison(layout, self._prepared.children, self._master, known, self.tally)
+            for one in slices:
+                for _ in families.families(one):
+                    yield self.tally.rows
+            children = [
+                self._archive.late(layout.table, child.spec.table) for child in self._prepared.children
+            ]
+            for child, rows in zip(self._prepared.children, children, strict=True):
+                self._sums[child.spec.table] = self._sums.get(child.spec.table, Sums()).plus(rows)
+            families.late(self._archive.late(layout.table, layout.table), families.offspring(children))
+            return
+        comparison = Comparison(layout, self._master, known, self.tally)
+        for one, found in self._found(slices):
+            for _ in comparison.missing(one, found):
+                yield self.tally.rows
+
+    def _found(self, slices: Sequence[_Summed]) -> Iterator[tuple[_Summed, list[Present] | None]]:
+        if self._prepared.layout.spec.key:
+            for one in slices:
+                yield one, None
+            return
+
+        def fetch(at: int) -> Future[list[Present] | None] | None:
+            if at >= len(slices):
+                return None
+            return self._pool.submit(ahead, self._scout, slices[at].start, slices[at].end)
+
+        coming = fetch(0)
+        for at, one in enumerate(slices):
+            found = coming.result() if coming is not None else None
+            coming = fetch(at + 1)
+            yield one, found
+
+    def results(self, results: dict[str, TableResult]) -> Iterator[TableCheck]:
+        """The table's, then its children's."""
+        table, tally, told = self._prepared.table, self.tally, self._archive.summary.tables
+        window = self._archive.head.window
+        own = results.get(table)
+        yield TableCheck(
+            table=table,
+            archived=self._sums.get(table, Sums()),
+            expected=told.get(table, Sums()),
+            there=tally.there,
+            missing=tally.missing,
+            set_aside=own.quarantined if own is not None else 0,
+            skipped=tally.set_aside,
+            before=own.before if own is not None else None,
+            after=self._master.count(window.start, window.end),
+            added=own.added if own is not None else 0,
+        )
+        for child in self._prepared.children:
+            name = child.spec.table
+            own = results.get(name)
+            rows, missing, out = (
+                tally.child_rows[name],
+                tally.child_missing[name],
+                tally.child_skipped[name],
+            )
+            yield TableCheck(
+                table=name,
+                archived=self._sums.get(name, Sums()),
+                expected=told.get(name, Sums()),
+                there=rows - missing - out,
+                missing=missing,
+                set_aside=own.quarantined if own is not None else 0,
+                skipped=out,
+                added=own.added if own is not None else 0,
+            )
+
+
+class _Summed:
+    """An archived slice whose rows are summed up the first time they are read."""
+
+    def __init__(self, one: ArchivedSlice, sums: dict[str, Sums]) -> None:
+        self._one = one
+        self._sums = sums
+        self._summed: set[str] = set()
+        self.start = one.start
+        self.end = one.end
+        self.rows = one.rows
+
+    def chunks(self) -> Iterator[list[bytes]]:
+        """Rows' literals."""
+        first = self._one.table not in self._summed
+        self._summed.add(self._one.table)
+        for rows in self._one.chunks():
+            if first:
+                self._add(self._one.table, rows)
+            yield rows
+
+    def children(self, table: str) -> list[bytes]:
+        """Literals of a child table's rows."""
+        rows = self._one.children(table)
+        if table not in self._summed:
+            self._summed.add(table)
+            self._add(table, rows)
+        return rows
+
+    def _add(self, table: str, rows: list[bytes]) -> None:
+        self._sums[table] = self._sums.get(table, Sums()).plus(rows)
