@@ -106,7 +106,7 @@ async def console(
             started_worker=started_worker,
             clock=clock,
         )
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             stage = Stage(app, pilot, worker, clock)
             await stage.until(
                 lambda: len(app.board.clusters) >= len(states) and not app.link.busy, "the first state"

@@ -2,7 +2,7 @@
 
 Observations are written by hand; the snapshot, the diagnosis and the readiness come from the very code
 that the worker runs, so that the sentences on the screens are the real ones. What came of it is kept in
-``console_states/*.json``: a better word of the judge does not change what the console is tested with until
+``kept_states/*.json``: a better word of the judge does not change what the console is tested with until
 somebody says ``UPDATE_STATES=1``.
 """
 
@@ -33,7 +33,7 @@ from pfms_ha_tui.cluster.snapshot import JournalFacts, Maintenance, Sync, SyncSt
 from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
 from pfms_ha_tui.worker.protocol import ClusterState
 
-KEPT = Path(__file__).parent / "console_states"
+KEPT = Path(__file__).parent / "kept_states"
 
 
 def kept(build: Callable[[], ClusterState]) -> Callable[[], ClusterState]:

@@ -209,7 +209,7 @@ class Pane(ScrollView, can_focus=False):
             self.refresh()
 
 
-_MOVES = [
+MOVES = [
     Binding("down,j", "move(1)", "Down", id="move.down", show=False),
     Binding("up,k", "move(-1)", "Up", id="move.up", show=False),
     Binding("pagedown,space", "page(1)", "Page down", id="move.page-down", show=False),
@@ -217,14 +217,13 @@ _MOVES = [
     Binding("home,g", "edge(0)", "First", id="move.first", show=False),
     Binding("end,G", "edge(1)", "Last", id="move.last", show=False),
 ]
-MOVE_IDS = {binding.id for binding in _MOVES if binding.id}
 """What a keymap may name besides the actions."""
 
 
 class Document(Pane, can_focus=True):
     """A pane to read: the keys scroll it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*_MOVES]
+    BINDINGS: ClassVar[list[BindingType]] = [*MOVES]
 
     def action_move(self, by: int) -> None:
         self.scroll_relative(y=by, animate=False, immediate=True)
@@ -240,7 +239,7 @@ class Listing(Pane, can_focus=True):
     """A pane whose lines are chosen from. The cursor stays on its key when lines come and go."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *_MOVES,
+        *MOVES,
         Binding("enter", "choose", "Details", id="details", show=False),
     ]
     GUTTER = 1
