@@ -237,11 +237,13 @@ class ClusterLock:
             SqlError: a node cannot be asked.
         """
         before = set(self._links)
-        results = await asyncio.gather(*(self._take(node) for node in nodes), return_exceptions=True)
-        failed = [result for result in results if isinstance(result, BaseException)]
-        if failed:
+        try:
+            # one after the other, in the same order everywhere: two workers never hold half each
+            for node in sorted(nodes, key=lambda one: (one.order, one.label)):
+                await self._take(node)
+        except BaseException:
             await self._give_back(set(self._links) - before)
-            raise failed[0]
+            raise
         if self._pinging is None:
             self._pinging = asyncio.create_task(self._ping())
 

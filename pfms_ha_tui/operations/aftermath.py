@@ -185,6 +185,25 @@ async def add_event(
     await link.call(lambda session: insert_event(session, text, at=at, criticity=criticity, key=key))
 
 
+async def add_event_somewhere(
+    operation: ClusterOperation, labels: Sequence[str], text: str, criticity: Criticity, run: StepRun
+) -> None:
+    """Insert an event through the first of these nodes that is writable; none of them is no error.
+
+    Our own account may write on a read-only MariaDB: an event there would be a transaction of its own.
+    """
+    for label in labels:
+        try:
+            link = await operation.link(label)
+            if await link.is_read_only():
+                continue
+            await add_event(operation, label, text, criticity, run)
+        except PfmsError as error:
+            run.say(f"no event was added to {label}: {error.reason}")
+        else:
+            return
+
+
 class HookStep(Step):
     """The site's own commands for the end of the operation."""
 

@@ -156,10 +156,9 @@ class ClusterOperation(Operation):
         Raises:
             OperationError: another worker holds it on one of them.
         """
-        takes = (self.lock.take([self.context.node(label)]) for label in labels)
-        for result in await asyncio.gather(*takes, return_exceptions=True):
-            if isinstance(result, BaseException) and not isinstance(result, SqlError):
-                raise result
+        for node in sorted((self.context.node(label) for label in labels), key=lambda one: one.order):
+            with contextlib.suppress(SqlError):
+                await self.lock.take([node])
 
     def dialect(self, label: str) -> Dialect:
         """A node's words: from its session, else from what was observed, else the newest MySQL's."""

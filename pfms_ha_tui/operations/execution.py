@@ -111,7 +111,7 @@ class Execution:
     def fact(self, key: str, kind: type[T]) -> T | None:
         """A noted fact, or ``None``."""
         value = self._facts.get(key)
-        if value is None:
+        if value is None or value == "null":
             return None
         try:
             return msgspec.json.decode(value, type=kind)

@@ -15,14 +15,14 @@ import msgspec
 
 from pfms_ha_tui.cluster.observation import ProcessState
 from pfms_ha_tui.config.settings import HookEvent
-from pfms_ha_tui.errors import OperationError, PfmsError
+from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.aftermath import (
     EventStep,
     HookStep,
     HostsFileStep,
     PandoraRestart,
     PandoraStep,
-    add_event,
+    add_event_somewhere,
 )
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation, Context
 from pfms_ha_tui.operations.failover_steps import (
@@ -186,9 +186,5 @@ class Failover(ClusterOperation):
         complaints = await self.hooks.run(HookEvent.FAILOVER_FAILED, {**self.hook_facts(run), "text": text})
         for complaint in complaints:
             run.say(complaint)
-        candidate = run.fact("candidate", str)
-        if run.fact("opened_at", float) is not None and candidate is not None:
-            try:
-                await add_event(self, candidate, f"{self.title}: {text}", Criticity.CRITICAL, run)
-            except PfmsError as error:
-                run.say(f"no event was added: {error}")
+        labels = self.asked.candidates
+        await add_event_somewhere(self, labels, f"{self.title}: {text}", Criticity.CRITICAL, run)

@@ -21,7 +21,7 @@ from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.failures import SqlError
 from pfms_ha_tui.nodes.parsing import integer
 from pfms_ha_tui.operations.access import Link
-from pfms_ha_tui.operations.aftermath import EventStep, HookStep, add_event
+from pfms_ha_tui.operations.aftermath import EventStep, HookStep, add_event_somewhere
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.divergence import Survey, survey
 from pfms_ha_tui.operations.lock import LockReturned
@@ -111,7 +111,8 @@ class Rejoin(ClusterOperation):
         complaints = await self.hooks.run(HookEvent.REJOIN_FAILED, {**self.hook_facts(run), "text": text})
         for complaint in complaints:
             run.say(complaint)
-        await add_event(self, self.asked.master, f"{self.title}: {text}", Criticity.WARNING, run)
+        labels = (self.asked.master,)
+        await add_event_somewhere(self, labels, f"{self.title}: {text}", Criticity.WARNING, run)
 
 
 class Compare(Step):

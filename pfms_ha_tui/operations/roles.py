@@ -16,6 +16,7 @@ from pfms_ha_tui.nodes.parsing import replication, text
 from pfms_ha_tui.nodes.service import NodeService
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
+from pfms_ha_tui.operations.divergence import survey
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import Step, StepRun
 from pfms_ha_tui.operations.waiting import await_progress
@@ -198,6 +199,8 @@ class Detach(Step):
         if source is None or executed is None:
             return None
         label = self._label(run)
+        if run.fact("diverged", bool):
+            return f"{label} follows nobody: it has writes of its own"
         try:
             return await self._follow_again(label, source, executed)
         except SqlError as error:
@@ -329,15 +332,26 @@ class Promote(Step):
         epoch = run.need("epoch", int)
         link = await self.operation.try_link(label)
         if link is not None:
-            own = run.need("own", Own)
-            before = run.fact("epoch_before", str)
-            wrote = await link.coordinates() != own.position
-            await link.call(lambda session: _restore_quietly(session, before))
-            if wrote and run.need("source", Source).gtid:
-                reason = "it wrote a transaction of its own before its promotion was undone"
-                await self.operation.mark(run, label, MarkKind.NEEDS_RESYNC, reason)
+            await self._take_back_writes(link, run)
         await self.operation.record(lambda records: records.withdraw_promotion(epoch))
         return f"{label}: {how}"
+
+    async def _take_back_writes(self, link: Link, run: StepRun) -> None:
+        """The record of the promotion is taken back; what clients wrote meanwhile is kept, and reported."""
+        operation, label = self.operation, link.label
+        own = run.need("own", Own)
+        wrote = await survey(link.node, operation.context.cluster, own.position)
+        record = f"{operation.context.cluster.database}.tconfig"
+        if set(wrote.tables) - {record}:
+            await run.note(diverged=True)
+            reason = f"it took writes before its promotion was undone: {wrote.sentence()}"
+            await operation.mark(run, label, MarkKind.DIVERGED, reason)
+            return
+        before = run.fact("epoch_before", str)
+        await link.call(lambda session: _restore_quietly(session, before))
+        if wrote.count and run.need("source", Source).gtid:
+            reason = "it wrote a transaction of its own before its promotion was undone"
+            await operation.mark(run, label, MarkKind.NEEDS_RESYNC, reason)
 
     def _promotion(self, label: str, run: StepRun) -> Promotion:
         own = run.need("own", Own)

@@ -27,6 +27,7 @@ from pfms_ha_tui.operations.aftermath import (
     PandoraRestart,
     PandoraStep,
     add_event,
+    add_event_somewhere,
 )
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.drain import Drain, bytes_between, restart_applier
@@ -153,9 +154,8 @@ class Switchover(ClusterOperation):
         complaints = await self.hooks.run(HookEvent.SWITCHOVER_FAILED, {**self.hook_facts(run), "text": text})
         for complaint in complaints:
             run.say(complaint)
-        promoted = run.fact("pause", float) is not None
-        writer = self.asked.target if promoted else self.asked.master
-        await add_event(self, writer, f"{self.title}: {text}", Criticity.WARNING, run)
+        labels = (self.asked.master, self.asked.target)
+        await add_event_somewhere(self, labels, f"{self.title}: {text}", Criticity.WARNING, run)
 
 
 class _SwitchoverStep(Step):
