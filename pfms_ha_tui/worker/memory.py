@@ -17,6 +17,8 @@ from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.store import Epoch
 
+_ROLE_CHANGING = {"failover", "switchover", "rejoin", "lock", "reopen"}
+
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
@@ -41,6 +43,17 @@ class ClusterMemory:
         self._now = now
         self._roles_known = False
         self._master: str | None = None
+
+    @property
+    def changes_roles(self) -> bool:
+        """Whether an operation that changes who is master or writable runs now."""
+        view = self.operation
+        return (
+            view is not None
+            and not view.dry_run
+            and view.state is OperationState.RUNNING
+            and view.kind in _ROLE_CHANGING
+        )
 
     @property
     def policy(self) -> Policy:

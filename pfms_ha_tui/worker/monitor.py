@@ -56,6 +56,8 @@ _QUICK_BEAT = 0.1
 _QUICK_SLAVES = 10
 _ADOPT_AGAIN = 10.0
 _AFTER_FAULT = 1.0
+_SETTLE_WITHIN = 3.0
+"""Seconds after a change of roles of our own until a node that was not asked again counts as it is."""
 
 _NUMBERS = re.compile(r"\d+(\.\d+)?")
 
@@ -126,6 +128,8 @@ class ClusterMonitor:
         self._adoption: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._judging_fault: str | None = None
+        self._changed_at: float | None = None
+        """Monotonic time at which an operation of ours was last seen to change roles."""
         self._took = 0.0
         self._stopped = False
 
@@ -237,10 +241,11 @@ class ClusterMonitor:
             self._allow_write_probe(judgement.facts)
             self._chase(judgement)
             self._publish(state)
-            self._tell(state)
             if tick:
                 self._write_lag(state.snapshot)
-            self._decided(judgement.decision)
+            if self._settled(state.snapshot):
+                self._tell(state)
+                self._decided(judgement.decision)
             self._judging_fault = None
         except Exception as exc:
             self._judging_failed(exc)
@@ -338,6 +343,25 @@ class ClusterMonitor:
         if newest is None or master is None:
             return []
         return [slave.label for slave in slaves_of(newest, master)]
+
+    def _settled(self, snapshot: Snapshot) -> bool:
+        """Whether what is seen is the cluster as it is, not the middle of a change of roles of our own.
+
+        Probes of before and after such a change, judged together, would look like two masters.
+        """
+        view = self.memory.operation
+        if self.memory.changes_roles:
+            self._changed_at = snapshot.mono
+            return False
+        if self._changed_at is None or view is None:
+            return True
+        late = snapshot.mono - self._changed_at > _SETTLE_WITHIN
+        fresh = all(
+            node.observation is None or node.observation.mono > self._changed_at for node in snapshot.nodes
+        )
+        if late or fresh:
+            self._changed_at = None
+        return late or fresh
 
     def _tell(self, state: ClusterState) -> None:
         for draft in self._chronicle.news(state):

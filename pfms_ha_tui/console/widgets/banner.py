@@ -7,7 +7,7 @@ from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.glyphs import PAUSED, RUNS, SEVERITY, SHOUT, kind_words
 from pfms_ha_tui.console.ink import Ink, Line, Span, clean, crop, line, width_of, wrap
 from pfms_ha_tui.console.scene import Phase, Scene
-from pfms_ha_tui.operations.view import OperationView, StepState
+from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
 
 _QUIET = (Severity.OK, Severity.INFO)
 
@@ -111,13 +111,16 @@ def _cluster(scene: Scene, width: int, most: int) -> list[Line]:
     return lines
 
 
+_UNDER_WAY = (OperationState.RUNNING, OperationState.INTERRUPTED)
+
+
 def _standing(scene: Scene) -> list[Line]:
     """What holds for a while: an operation that runs, a pause, a rival, notes of the worker."""
     state = scene.state
     if state is None:
         return []
     lines: list[Line] = []
-    if state.operation is not None:
+    if state.operation is not None and state.operation.state in _UNDER_WAY:
         lines.append(operation_line(state.operation))
     if state.maintenance is not None:
         pause = state.maintenance

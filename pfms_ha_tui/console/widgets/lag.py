@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from pfms_ha_tui.cluster.event import LagSample
-from pfms_ha_tui.cluster.snapshot import NodeState
+from pfms_ha_tui.cluster.snapshot import NodeState, Role
 from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.glyphs import BARS
 from pfms_ha_tui.console.ink import Ink, Line, Span, apart, clean, crop, line, width_of
@@ -27,13 +27,14 @@ def lag_title(width: int) -> str:
 
 
 def slaves_of(scene: Scene) -> list[NodeState]:
-    """The nodes that have a lag: those that follow, or did in the window shown."""
+    """The nodes that have a lag: those that follow, or did in the window shown; never the present master."""
     if scene.state is None:
         return []
     return [
         node
         for node in scene.state.snapshot.nodes
-        if node.replication is not None or any(s.seconds is not None for s in scene.lag(node.label))
+        if not (node.answers and node.role is Role.MASTER)
+        and (node.replication is not None or any(s.seconds is not None for s in scene.lag(node.label)))
     ]
 
 
