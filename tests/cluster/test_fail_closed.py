@@ -308,7 +308,7 @@ journals = st.builds(
 )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=st.lists(snapshots, min_size=1, max_size=3), policy=policies, facts=journals)
 def test_no_picture_however_odd_breaks_the_judgement(
     history: list[Snapshot], policy: Policy, facts: JournalFacts

@@ -401,6 +401,14 @@ class TestReturnedMaster:
         lab.ticks(2)
         assert lab.diagnosis.master == "node2"
 
+    def test_nor_by_a_worker_that_knows_no_roles(self) -> None:
+        lab = self.returned(read_only=False)
+        lab.kill("node2")
+        lab.ticks(2)
+        lab.facts = JournalFacts()
+        assert lab.diagnosis.master is None
+        assert any(one.kind is DiagnosisKind.OLD_MASTER_RETURNED for one in lab.diagnosis.findings)
+
     def test_a_copy_of_the_record_from_before_it_became_writable_proves_nothing(self) -> None:
         """Another worker may have made it master in between, and its record is yet to be read."""
         lab = self.returned(read_only=True)
