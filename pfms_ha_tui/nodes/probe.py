@@ -163,6 +163,8 @@ class Probe:
         self._rare_at = 0.0
         self._asked: tuple[Question, ...] = ()
         self._answered = 0
+        self._variables: Mapping[str, str] = {}
+        self._shown_variables: Mapping[str, str] = {}
 
     @property
     def open_question(self) -> str | None:
@@ -224,7 +226,7 @@ class Probe:
             self._suspended.pop(question.fact, None)
             if question.fact == "variables":
                 self._rare_at = time.monotonic() + RARE_BEAT
-                self._choose_dialect()
+                self._take_variables()
         return []
 
     def _note_missing(self, fact: str, error: SqlError) -> None:
@@ -236,9 +238,13 @@ class Probe:
         self._told.rows.pop(fact, None)
         self.suspend(fact, reason, RARE_BEAT if denied or error.errno != 1146 else SLOW_BEAT)
 
-    def _choose_dialect(self) -> None:
-        """By what the server says of itself; a proxy's greeting may say something else."""
-        said = self._told.named("variables")
+    def _take_variables(self) -> None:
+        """Cleaned here and not at each probe; and the dialect chosen by what the server says of itself.
+
+        A proxy's greeting may have said something else.
+        """
+        said = self._variables = self._told.named("variables")
+        self._shown_variables = {name: clean(said[name]) for name in _VARIABLES if name in said}
         if said.get("version"):
             self._dialect = Dialect.of(said["version"], said.get("version_comment", ""))
             self.session.dialect = self._dialect
@@ -273,7 +279,7 @@ class Probe:
     def _server_facts(self) -> ServerFacts:
         told, dialect = self._told, self._dialect
         state = told.rows[STATE][0]
-        variables, status = told.named("variables"), told.named("status")
+        variables, shown, status = self._variables, self._shown_variables, told.named("status")
         replication = told.rows.get("replication")
         channels = None if replication is None else parsing.replication_channels(replication)
         read_only = parsing.is_on(state["read_only"])
@@ -281,11 +287,11 @@ class Probe:
         return ServerFacts(
             flavor=dialect.flavor,
             version=clean(dialect.text),
-            version_comment=clean(variables.get("version_comment", "")),
+            version_comment=shown.get("version_comment", ""),
             server_id=parsing.integer(state, "server_id"),
-            server_uuid=clean(variables.get("server_uuid", "")) or None,
-            hostname=clean(variables.get("hostname", "")) or None,
-            report_host=clean(variables.get("report_host", "")) or None,
+            server_uuid=shown.get("server_uuid", "") or None,
+            hostname=shown.get("hostname", "") or None,
+            report_host=shown.get("report_host", "") or None,
             connection_id=parsing.integer(state, "connection_id"),
             read_only=read_only or bool(super_read_only),
             super_read_only=super_read_only,
@@ -304,7 +310,7 @@ class Probe:
             datadir=variables.get("datadir") or None,
             pid_file=variables.get("pid_file") or None,
             semi_sync=parsing.semi_sync(variables, status),
-            variables={name: clean(variables[name]) for name in _VARIABLES if name in variables},
+            variables=shown,
         )
 
     def _pandora_facts(self) -> PandoraFacts | None:
