@@ -10,12 +10,11 @@ All methods belong to one event loop; the disk belongs to two threads, one that 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +26,7 @@ from pfms_ha_tui.cluster.event import Event, LagSample
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.masking import mask
 from pfms_ha_tui.worker.backlog import Backlog
+from pfms_ha_tui.worker.opening import error_name, in_words, open_journal
 from pfms_ha_tui.worker.protocol import EventsQuery, LagQuery, encode
 from pfms_ha_tui.worker.store import (
     RAW_LAG_SECONDS,
@@ -38,7 +38,6 @@ from pfms_ha_tui.worker.store import (
     NewerJournalError,
     Store,
     is_damage,
-    set_aside,
 )
 from pfms_ha_tui.worker.threads import SerialThread, in_thread
 
@@ -283,7 +282,7 @@ class Journal:
         except (sqlite3.Error, OSError, NewerJournalError) as exc:
             self._backlog.failed()
             self._suspect = isinstance(exc, sqlite3.Error) and is_damage(exc)
-            if _name(exc) not in ("SQLITE_FULL", "SQLITE_BUSY"):
+            if error_name(exc) not in ("SQLITE_FULL", "SQLITE_BUSY"):
                 await self._disconnect()
             self._failed(exc)
         else:
@@ -293,7 +292,7 @@ class Journal:
 
     async def _connect(self) -> None:
         suspect, self._suspect = self._suspect, False
-        opened = await self._writer.run(lambda: _open(self.path, self._now(), suspect=suspect))
+        opened = await self._writer.run(lambda: open_journal(self.path, self._now(), suspect=suspect))
         self._store = opened.store
         if opened.last_event_id >= self._next_id - self._backlog.event_count:
             self._backlog.renumber(opened.last_event_id)
@@ -330,7 +329,7 @@ class Journal:
 
     def _failed(self, exc: Exception) -> None:
         first = self._trouble is None
-        self._trouble = _words(exc)
+        self._trouble = in_words(exc)
         if first:
             log.error("the journal cannot be written: %s", exc)
             self.add_event(
@@ -397,49 +396,6 @@ class Journal:
         self._writer.submit(job)
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    store: Store
-    aside: Path | None
-    last_event_id: int
-    facts: dict[tuple[str, str], str]
-    epochs: dict[str, list[Epoch]]
-
-
-def _open(path: Path, now: float, *, suspect: bool) -> _Opened:
-    aside = set_aside(path, now=now) if suspect else None
-    try:
-        store = Store(path)
-    except sqlite3.DatabaseError as exc:
-        if not is_damage(exc):
-            raise
-        log.error("the journal %s is damaged: %s", path, exc)
-        aside = set_aside(path, now=now)
-        store = Store(path)
-    try:
-        return _Opened(store, aside, store.last_event_id(), store.facts(), store.epochs())
-    except BaseException:
-        store.close()
-        raise
-
-
-def _name(exc: Exception) -> str:
-    return getattr(exc, "sqlite_errorname", None) or ""
-
-
 def _plain(text: str) -> str:
     """Without secrets and without what UTF-8 cannot carry."""
     return mask(text).encode("utf-8", "replace").decode("utf-8")
-
-
-def _words(exc: Exception) -> str:
-    name = _name(exc)
-    if name == "SQLITE_FULL" or getattr(exc, "errno", None) == errno.ENOSPC:
-        return "the disk is full"
-    if name.startswith("SQLITE_READONLY"):
-        return "it is read-only"
-    if name.startswith("SQLITE_BUSY"):
-        return "another process holds it"
-    if name.startswith("SQLITE_IOERR"):
-        return "the disk is full or gives errors"
-    return str(exc)

@@ -17,18 +17,16 @@ from functools import partial
 from pfms_ha_tui.cluster.assemble import NodeSpec, assemble
 from pfms_ha_tui.cluster.decision import Decision
 from pfms_ha_tui.cluster.diagnosis import Severity
-from pfms_ha_tui.cluster.event import LagSample
 from pfms_ha_tui.cluster.observation import (
     NodeObservation,
     Opinion,
     Reach,
-    Replication,
     ServerFacts,
     ShellObservation,
 )
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.refusals import refusals
-from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Role, Snapshot
+from pfms_ha_tui.cluster.snapshot import JournalFacts, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
 from pfms_ha_tui.errors import WorkerError
@@ -37,6 +35,7 @@ from pfms_ha_tui.worker.history import History
 from pfms_ha_tui.worker.hosts import HostWatch
 from pfms_ha_tui.worker.judging import Judge, Judgement, judge
 from pfms_ha_tui.worker.memory import ClusterMemory
+from pfms_ha_tui.worker.news import lag_sample, tells_more
 from pfms_ha_tui.worker.preflight import PreflightRounds
 from pfms_ha_tui.worker.protocol import ClusterState
 from pfms_ha_tui.worker.second_opinions import SecondOpinions
@@ -199,7 +198,7 @@ class ClusterMonitor:
             return
         before = self._seen.get(seen.label)
         self._seen[seen.label] = seen
-        if before is None or self._pursuit is not None or _tells_more(before, seen):
+        if before is None or self._pursuit is not None or tells_more(before, seen):
             self.judge_soon()
 
     def _opinion_heard(self, opinion: Opinion) -> None:
@@ -376,7 +375,7 @@ class ClusterMonitor:
 
     def _write_lag(self, snapshot: Snapshot) -> None:
         for node in snapshot.nodes:
-            sample = _lag_sample(node, snapshot)
+            sample = lag_sample(node, snapshot)
             if sample is None or sample.at <= self._lag_written.get(node.label, float("-inf")):
                 continue
             self._lag_written[node.label] = sample.at
@@ -404,34 +403,3 @@ class ClusterMonitor:
             kind="judging_failed",
             text="the worker cannot judge what it sees and decides nothing until it can; its log says more",
         )
-
-
-def _tells_more(before: NodeObservation, seen: NodeObservation) -> bool:
-    """Whether an observation is news that a judgement should not wait a tick for."""
-    if before.reach is not seen.reach or (not seen.reach.answers and before.attempts != seen.attempts):
-        return True
-    if seen.facts is None or before.facts is None:
-        return (seen.facts is None) is not (before.facts is None)
-    return before.facts.read_only is not seen.facts.read_only or _threads(
-        before.facts.replication
-    ) != _threads(seen.facts.replication)
-
-
-def _threads(replication: tuple[Replication, ...] | None) -> object:
-    if replication is None:
-        return None
-    return [
-        (one.source_host, one.source_port, one.io, one.sql, one.io_errno, one.sql_errno)
-        for one in replication
-    ]
-
-
-def _lag_sample(node: NodeState, snapshot: Snapshot) -> LagSample | None:
-    """The slave's lag now: of its newest observation, or unknown while it does not answer."""
-    if node.role is not Role.SLAVE:
-        return None
-    if not node.answers or node.observation is None:
-        return LagSample(at=snapshot.at, seconds=None, bytes=None)
-    replication = node.replication
-    behind = replication.seconds_behind if replication is not None else None
-    return LagSample(at=node.observation.at, seconds=behind, bytes=node.bytes_behind)
