@@ -21,6 +21,9 @@ from pfms_ha_tui.masking import mask
 
 __all__ = ["main"]
 
+_NOT_REACHED = {"no_worker", "denied", "silent", "version", "lost", "stopped"}
+"""Codes of a WorkerError that say nobody answered; the others are the worker's own refusals."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit status (see :class:`Exit`)."""
@@ -49,7 +52,7 @@ def _refuse(error: PfmsError, *, nagios: bool) -> int:
     _complain(str(error))
     if isinstance(error, ConfigError):
         return Exit.CONFIG
-    if isinstance(error, WorkerError):
+    if isinstance(error, WorkerError) and error.code in _NOT_REACHED:
         return Exit.NO_WORKER
     return Exit.FAILED
 

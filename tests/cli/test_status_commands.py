@@ -122,7 +122,7 @@ async def test_json_is_the_whole_state(config: Path) -> None:
 
 async def test_an_unknown_cluster_is_answered_with_the_known_ones(config: Path) -> None:
     status, _, err = await ask(config, states.healthy(), "status", "--cluster", "nowhere")
-    assert status == Exit.NO_WORKER
+    assert status == Exit.FAILED
     assert CLUSTER in err
 
 

@@ -1,0 +1,123 @@
+"""The commands that change a cluster, on a real one: shown, refused, rehearsed, confirmed, verified."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.demo import headless
+
+from pfms_ha_tui.cli.exits import Exit
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[dict[str, Any]]:
+    with headless() as (_, described):
+        yield described
+
+
+def run(demo: dict[str, Any], *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pfms_ha_tui", *words, "--config", demo["config"]],
+        capture_output=True,
+        text=True,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        timeout=120,
+        check=False,
+    )
+
+
+def state(demo: dict[str, Any]) -> dict[str, Any]:
+    (cluster,) = json.loads(run(demo, "status", "--json").stdout)
+    assert isinstance(cluster, dict)
+    return cluster
+
+
+def master(demo: dict[str, Any]) -> str:
+    (label,) = [node["label"] for node in state(demo)["snapshot"]["nodes"] if node["role"] == "MASTER"]
+    return str(label)
+
+
+def other(demo: dict[str, Any]) -> str:
+    return "node1" if master(demo) == "node2" else "node2"
+
+
+def test_a_failover_while_the_master_lives_is_refused_with_what_to_do(demo: dict[str, Any]) -> None:
+    done = run(demo, "failover", "--yes")
+    assert done.returncode == Exit.FAILED
+    assert "answers: use a switchover" in done.stderr
+
+
+def test_without_a_terminal_nothing_starts_unconfirmed(demo: dict[str, Any]) -> None:
+    before = master(demo)
+    done = run(demo, "switchover", other(demo))
+    assert done.returncode == Exit.FAILED
+    assert "--yes" in done.stderr
+    assert master(demo) == before
+
+
+def test_a_rehearsal_shows_every_step_and_changes_nothing(demo: dict[str, Any]) -> None:
+    before, epoch = master(demo), state(demo)["epoch"]
+    done = run(demo, "drill", "switchover", other(demo))
+    assert done.returncode == Exit.OK, done.stderr
+    assert "read_only = 1" in done.stdout
+    assert "nothing was changed" in done.stdout
+    assert demo["admin"]["password"] not in done.stdout + done.stderr
+    assert (master(demo), state(demo)["epoch"]) == (before, epoch)
+
+
+def test_a_failover_can_be_rehearsed_while_everything_is_healthy(demo: dict[str, Any]) -> None:
+    done = run(demo, "drill", "--json")
+    assert done.returncode == Exit.OK, done.stderr
+    assert json.loads(done.stdout)["state"] == "done"
+    assert state(demo)["diagnosis"]["kind"] == "Healthy"
+
+
+def test_a_switchover_ends_verified_with_the_roles_changed(demo: dict[str, Any]) -> None:
+    target = other(demo)
+    done = run(demo, "switchover", target, "--yes")
+    assert done.returncode == Exit.OK, done.stderr
+    assert f"{target} is MASTER" in done.stdout
+    assert "writes paused for" in done.stdout
+    assert master(demo) == target
+
+
+def test_the_same_node_twice_is_refused(demo: dict[str, Any]) -> None:
+    done = run(demo, "switchover", master(demo), "--yes")
+    assert done.returncode == Exit.FAILED
+    assert "is the master already" in done.stderr
+
+
+def test_an_unknown_node_is_answered_with_the_known_ones(demo: dict[str, Any]) -> None:
+    done = run(demo, "switchover", "node9", "--yes")
+    assert done.returncode == Exit.FAILED
+    assert "node1, node2" in done.stderr
+
+
+def test_a_pause_is_shown_blocks_by_itself_and_can_be_ended(demo: dict[str, Any]) -> None:
+    assert run(demo, "pause", "30m", "kernel update").returncode == Exit.OK
+    shown = run(demo, "status").stdout
+    assert "kernel update" in shown
+    assert state(demo)["readiness"]["guards"][0]["ok"] is False
+    assert run(demo, "resume").returncode == Exit.OK
+    assert state(demo)["maintenance"] is None
+
+
+def test_the_mode_is_changed_and_told(demo: dict[str, Any]) -> None:
+    assert run(demo, "mode", "observe").returncode == Exit.OK
+    refused = run(demo, "switchover", other(demo), "--yes")
+    assert refused.returncode == Exit.FAILED
+    assert "observe" in refused.stderr
+    assert run(demo, "mode", "automatic").returncode == Exit.OK
+    assert state(demo)["mode"] == "automatic"
+
+
+def test_acknowledging_nothing_is_said(demo: dict[str, Any]) -> None:
+    done = run(demo, "ack")
+    assert done.returncode == Exit.FAILED
+    assert "no failover to acknowledge" in done.stderr
