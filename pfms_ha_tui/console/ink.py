@@ -150,6 +150,17 @@ def glue(lines: Iterable[Line], between: Line) -> Line:
     return tuple(out)
 
 
+def merge(value: Iterable[Span]) -> Line:
+    """Neighbours of the same ink as one span: each span costs an escape sequence on the wire."""
+    out: list[Span] = []
+    for span in value:
+        if out and out[-1].ink is span.ink:
+            out[-1] = Span(out[-1].text + span.text, span.ink)
+        else:
+            out.append(span)
+    return tuple(out)
+
+
 def wrap(value: Line, width: int, *, indent: int = 0, most: int | None = None) -> list[Line]:
     """``value`` broken at blanks into lines of at most ``width`` cells, the later ones indented.
 
@@ -172,7 +183,7 @@ def wrap(value: Line, width: int, *, indent: int = 0, most: int | None = None) -
             continue
         gap = sum(len(blank.text) for blank in blanks)
         if current and used + gap + cells > width:
-            lines.append(tuple(current))
+            lines.append(merge(current))
             current, used = list(lead), indent
         elif current or not lines:
             current += blanks
@@ -181,7 +192,7 @@ def wrap(value: Line, width: int, *, indent: int = 0, most: int | None = None) -
         text = token.text
         while used + cell_len(text) > width:
             head, text = _split(text, width - used)
-            lines.append((*current, Span(head, token.ink)))
+            lines.append(merge((*current, Span(head, token.ink))))
             current, used = list(lead), indent
         current.append(Span(text, token.ink))
         used += cell_len(text)
@@ -189,12 +200,19 @@ def wrap(value: Line, width: int, *, indent: int = 0, most: int | None = None) -
     if blanks and blanks[0].ink is not Ink.PLAIN and used + len(blanks[0].text) <= width:
         current.append(blanks[0])
     if current:
-        lines.append(tuple(current))
+        lines.append(merge(current))
     if most is not None and len(lines) > most:
         # Only the first line stands without the indent, and it is never among the rest unless it is all.
-        rest = [part[len(lead) :] for part in lines[most:]]
-        return [*lines[: most - 1], crop(glue([lines[most - 1], *rest], line(" ")), width)]
+        rest = [_without_lead(part, indent) for part in lines[most:]]
+        return [*lines[: most - 1], crop(merge(glue([lines[most - 1], *rest], line(" "))), width)]
     return lines or [EMPTY]
+
+
+def _without_lead(value: Line, indent: int) -> Line:
+    """A wrapped line without the blanks that stand before it."""
+    if not value:
+        return value
+    return (Span(value[0].text[indent:], value[0].ink), *value[1:])
 
 
 def _tokens(value: Line) -> Iterable[Span]:

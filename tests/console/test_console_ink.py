@@ -94,7 +94,7 @@ def test_wrapping_keeps_leading_blanks_inks_and_padded_blocks() -> None:
     first, second = wrap(value, 18, indent=2)
     assert text_of(first) == "  DEAD   node1 is"
     assert text_of(second) == "  dead"
-    assert Span(" ", Ink.SHOUT_BAD) in first
+    assert Span(" DEAD ", Ink.SHOUT_BAD) in first
     assert second[-1].ink is Ink.STRONG
 
 

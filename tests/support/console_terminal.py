@@ -74,6 +74,14 @@ class Terminal:
                 time.sleep(0.05)
         return self._process.poll()
 
+    def gone(self, seconds: float) -> bool:
+        """Whether the program ends within ``seconds`` although nobody takes its output."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def hang_up(self) -> None:
         """The terminal goes away, as when an SSH connection drops."""
         os.close(self.fd)

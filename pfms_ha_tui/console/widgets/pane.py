@@ -23,7 +23,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from pfms_ha_tui.console.glyphs import SELECTED
-from pfms_ha_tui.console.ink import EMPTY, Ink, Line, Span, crop, line_to_ascii, to_ascii, width_of
+from pfms_ha_tui.console.ink import EMPTY, Ink, Line, Span, crop, line_to_ascii, merge, to_ascii, width_of
 from pfms_ha_tui.console.themes import background_style, ink_style
 
 
@@ -179,7 +179,9 @@ class Pane(ScrollView, can_focus=False):
     def _strip(self, value: Line, cursor: bool, width: int) -> Strip:
         strip = self._strips.get((value, cursor))
         if strip is None:
-            strip = Strip([Segment(span.text, self._style(span.ink, cursor)) for span in crop(value, width)])
+            strip = Strip(
+                [Segment(span.text, self._style(span.ink, cursor)) for span in merge(crop(value, width))]
+            )
             self._strips[(value, cursor)] = strip
         blank = self._style(Ink.PLAIN, cursor)
         return strip.adjust_cell_length(width, blank)
