@@ -88,7 +88,7 @@ class _ClusterReader:
             "tls": tls,
             "timeouts": timeouts,
             "policy": policy,
-            "pandora": make(PandoraSettings, fields(values, "pandora")),
+            "pandora": make(PandoraSettings, {**fields(values, "pandora"), "conf": self._conf()}),
             "witnesses": tuple(make(WitnessSettings, witness) for witness in witnesses),
             "hooks": self._hooks(),
             "clone": make(CloneSettings, fields(values, "clone")),
@@ -96,6 +96,9 @@ class _ClusterReader:
         }
         settings.pop("pandora_conf", None)
         return None if len(self._reading.faults) > before else make(ClusterSettings, settings)
+
+    def _conf(self) -> Path | None:
+        return self._source.pandora.path if self._source.pandora is not None else None
 
     def _values(self) -> Values:
         reading, source = self._reading, self._source

@@ -116,6 +116,8 @@ class PandoraSettings:
     resync_script: str | None = None
     """The site's own ``ha_resync``."""
     resync_log: Path | None = None
+    conf: Path | None = None
+    """``pandora_server.conf`` itself, the first argument of the resync script; ``None`` = none was read."""
     max_splitbrain_retries: int = 2
     max_resync_wait_retries: int = 3
     resync_sleep: float = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.lock import Lock, Reopen
@@ -19,4 +20,5 @@ PROCEDURES: Mapping[str, Rebuild] = {
     Rejoin.kind: Rejoin.of,
     Lock.kind: Lock.of,
     Reopen.kind: Reopen.of,
+    Clone.kind: Clone.of,
 }

@@ -1,0 +1,76 @@
+"""What a clone is asked to do, and what its checks settled: the facts that every later step works from."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pfms_ha_tui.config.settings import CloneMethod, Compression, Transfer
+from pfms_ha_tui.operations.clone.tools import Tool
+
+
+class CloneParams(msgspec.Struct, frozen=True, kw_only=True):
+    """An order to rebuild ``target``. What is ``None`` is taken from the cluster's ``[clone]`` settings."""
+
+    target: str
+    """Label of the node that is rebuilt."""
+    source: str
+    """Label of the node whose data it gets: the master, or a healthy slave of it."""
+    master: str
+    """Label of the node that it follows afterwards."""
+    method: CloneMethod | None = None
+    transfer: Transfer | None = None
+    compression: Compression | None = None
+    bandwidth: int | None = None
+    """Bytes per second."""
+    threads: int | None = None
+    force_source: bool = False
+    """A person named this source although it lags or does not replicate well."""
+
+
+class ClonePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the checks settled. Journalled before the first change; paths are absolute and real."""
+
+    token: str
+    """Names the processes and temporary places of this clone on both hosts."""
+    method: CloneMethod
+    tool: Tool | None
+    direct: bool
+    """The bytes go from node to node; else through this host."""
+    zstd: bool
+    bandwidth: int | None
+    threads: int
+    datadir: str
+    """The target's."""
+    inode: str
+    """``device:inode`` of the target's datadir: its name while the server is stopped."""
+    pid_file: str | None
+    """The target's."""
+    was_running: bool
+    """Whether the target's server ran; if so it is started again when the clone is undone."""
+    was_replicating: bool
+    source_datadir: str
+    source_tmpdir: str
+    source_command: tuple[str, ...]
+    """How the source's server was started."""
+    target_command: tuple[str, ...]
+    """How the target's server was started; empty when that is not known."""
+    total: int
+    """Bytes of the source's data files."""
+    gtid: bool
+    tls: bool
+    staging: str
+
+    @property
+    def new(self) -> str:
+        """The target's datadir to be, beside the old one."""
+        return f"{self.datadir}.pfms-ha-new-{self.token}"
+
+    @property
+    def aside(self) -> str:
+        """Where the target's old datadir waits until the new slave has proved itself."""
+        return f"{self.datadir}.pfms-ha-old-{self.token}"
+
+    @property
+    def scratch(self) -> str:
+        """The backup tool's own temporary directory on the source."""
+        return f"{self.source_tmpdir}/pfms-ha-clone-{self.token}"

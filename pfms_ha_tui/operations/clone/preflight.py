@@ -1,0 +1,477 @@
+"""What speaks against a clone: everything at once, each with its fix, before anything is changed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shlex
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import humanize
+
+from pfms_ha_tui.cluster.observation import IoState, ProcessState
+from pfms_ha_tui.config.settings import CloneMethod, Compression, Transfer
+from pfms_ha_tui.errors import OperationError, PfmsError
+from pfms_ha_tui.nodes.dialect import Dialect
+from pfms_ha_tui.nodes.failures import SqlError, clean
+from pfms_ha_tui.nodes.parsing import integer, is_on, text
+from pfms_ha_tui.operations.access import Link
+from pfms_ha_tui.operations.clone import tools
+from pfms_ha_tui.operations.clone.host import Host, client_check, host_of
+from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
+from pfms_ha_tui.operations.clone.proof import Place, Proved, insane, look, prove
+from pfms_ha_tui.operations.clone.tools import Tool
+from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
+
+_SPARE = 1.05
+"""A copy needs a little more than the data: the redo log of the writes meanwhile."""
+_SPARE_BYTES = 64 * 2**20
+_SLOWEST = 10 * 2**20
+"""Bytes per second that a clone is at least expected to make, for the question how long logs must be kept."""
+_PROGRAMS = (*Tool, "mbstream", "xbstream", "zstd", "rsync", "ssh", "pv")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the checks found out, filled by those that run at the same time."""
+
+    complaints: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    source: Proved | None = None
+    target: Place | None = None
+    target_proved: Proved | None = None
+    replicating: bool = False
+    gtid: bool = False
+    tls: bool = False
+    programs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """label → program → what it says of its version."""
+
+
+class Preflight:
+    """The checks of one clone. :meth:`plan` runs them."""
+
+    def __init__(self, operation: ClusterOperation, params: CloneParams, token: str | None = None) -> None:
+        self._operation = operation
+        self._params = params
+        self._token = token or secrets.token_hex(6)
+        self._found = Findings()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is not in the way, but worth a sentence."""
+        return self._found.warnings
+
+    async def plan(self) -> ClonePlan:
+        """The plan, if nothing speaks against it.
+
+        Raises:
+            OperationError: code ``precondition``, with every complaint.
+        """
+        params, found = self._params, self._found
+        labels = (params.target, params.source, params.master)
+        for label in labels:
+            self._operation.context.node(label)
+        if params.target == params.master:
+            found.complaints.append(f"{params.target} is the master: a clone would wipe it")
+        if params.target == params.source:
+            found.complaints.append(f"{params.target} cannot be cloned from itself")
+        if found.complaints:
+            raise self._refused()
+        await self._gather(self._master, self._source_state, self._source_place, self._target, self._programs)
+        plan = None
+        if not found.complaints:
+            await self._gather(self._apart, self._replication_account, self._log_expiry)
+            plan = await self._settle()
+        if found.complaints or plan is None:
+            raise self._refused()
+        return plan
+
+    def _refused(self) -> OperationError:
+        return OperationError("; ".join(dict.fromkeys(self._found.complaints)), code="precondition")
+
+    async def _gather(self, *checks: Callable[[], Awaitable[None]]) -> None:
+        """Run checks at the same time; what one raises is a complaint like any other."""
+        for result in await asyncio.gather(*(check() for check in checks), return_exceptions=True):
+            if isinstance(result, PfmsError):
+                self._found.complaints.append(str(result))
+            elif isinstance(result, BaseException):
+                raise result
+
+    def _complain(self, *complaints: str) -> None:
+        self._found.complaints += complaints
+
+    def _host(self, label: str) -> Host:
+        return host_of(self._operation, label, self._token)
+
+    # Through SQL
+
+    async def _master(self) -> None:
+        link = await self._operation.link(self._params.master)
+        if await link.is_read_only():
+            self._complain(f"{link.label} is read-only: it is not the master")
+        if await link.replication() is not None:
+            self._complain(f"{link.label} follows another node: it is not the master")
+        await link.coordinates()
+        if not link.dialect.mariadb:
+            self._found.gtid = is_on(await link.variable("gtid_mode"))
+
+    async def _source_state(self) -> None:
+        """A source that lags or is marked is only taken if a person insists; a broken one never is."""
+        params = self._params
+        if params.source == params.master:
+            return
+        link, master = await asyncio.gather(
+            self._operation.link(params.source), self._operation.link(params.master)
+        )
+        state = await link.replication()
+        doubts = [
+            f"{mark.node}: {mark.kind}: {mark.reason}"
+            for mark in await self._operation.record(lambda records: records.marks())
+            if mark.node == params.source
+        ]
+        if state is None:
+            self._complain(f"{params.source} follows nobody: choose the master as source")
+            return
+        server_id = integer((await master.query("SELECT @@server_id AS id"))[0], "id")
+        if state.source_server_id != server_id:
+            self._complain(f"{params.source} follows another node than {params.master}")
+        limit = self._operation.context.cluster.policy.max_lag
+        if state.sql_errno:
+            doubts.append(f"{params.source} does not apply: {state.sql_errno} {state.sql_error}")
+        elif not state.sql or state.io is not IoState.YES:
+            doubts.append(f"{params.source} does not replicate")
+        elif state.seconds_behind is None or state.seconds_behind > limit:
+            behind = "an unknown time" if state.seconds_behind is None else f"{state.seconds_behind} s"
+            doubts.append(f"{params.source} is {behind} behind, more than {limit:g} s")
+        if doubts and not params.force_source:
+            self._complain(*doubts)
+        self._found.warnings += doubts if params.force_source else []
+
+    async def _log_expiry(self) -> None:
+        """The master's log must still hold the backup's position when the copy is ready."""
+        link = await self._operation.link(self._params.master)
+        seconds = integer({"v": await link.variable("binlog_expire_logs_seconds")}, "v")
+        if not seconds:
+            days = await link.variable("expire_logs_days")
+            seconds = int(float(days) * 86400) if days else 0
+        size = self._found.source.place.size if self._found.source else 0
+        needed = 600 + 2 * size // _SLOWEST
+        if seconds and seconds < needed:
+            self._complain(
+                f"{link.label} keeps its binary logs for {humanize.precisedelta(seconds)}, the clone may take"
+                f" {humanize.precisedelta(needed)}: raise binlog_expire_logs_seconds"
+            )
+
+    # Through SSH
+
+    async def _source_place(self) -> None:
+        link = await self._operation.link(self._params.source)
+        self._found.source = proved = await prove(link, self._host(link.label))
+        outside = await _outside(link, proved.place)
+        if outside:
+            self._complain(f"{link.label}: {outside}: a copy of the datadir alone would not be complete")
+
+    async def _target(self) -> None:
+        params, found = self._params, self._found
+        host = self._host(params.target)
+        link = await self._operation.try_link(params.target)
+        if link is None:
+            await self._dead_target(host)
+        else:
+            found.target_proved = proved = await prove(link, host)
+            found.target = proved.place
+            state = await link.replication()
+            if state is not None:
+                found.replicating = state.sql and state.io is not IoState.NO
+                found.gtid = state.gtid
+                row = await link.replication_row() or {}
+                allowed = text(row, "Source_SSL_Allowed") or text(row, "Master_SSL_Allowed")
+                found.tls = allowed.lower() == "yes"
+            if not await link.is_read_only():
+                self._complain(f"{params.target} is writable: it may serve Pandora; lock it first")
+            if await link.query(link.dialect.show_replicas):
+                self._complain(
+                    f"{params.target} has slaves of its own: let them follow {params.master} first"
+                )
+            outside = await _outside(link, proved.place)
+            if outside:
+                self._complain(f"{params.target}: {outside}: only a site's own script can clone it")
+        place = found.target
+        if place is None:
+            return
+        self._complain(*(f"{params.target}: {reason}" for reason in insane(place)))
+        if not place.may_rename:
+            self._complain(
+                f"the account on {params.target} may not change {place.path}: use root, or sudo = true"
+            )
+        if place.left:
+            self._complain(
+                f"an earlier clone left {place.left.strip()} on {params.target}:"
+                " look whether it is still needed, then remove it"
+            )
+
+    async def _dead_target(self, host: Host) -> None:
+        """Its server does not answer: it must not run at all, and its datadir must be known from before."""
+        label = self._params.target
+        facts = self._operation.context.host_facts.get(label, NOWHERE)
+        if facts.datadir is None:
+            self._complain(
+                f"{label} does not answer and has not been seen since the worker started, so that its"
+                " datadir is not known: start its server once"
+            )
+            return
+        process = await host.shell.find_process(facts.pid_file, facts.datadir)
+        if process.state is not ProcessState.NONE:
+            self._complain(f"{label} does not let us in, but its server may run: {process.text}")
+            return
+        self._found.target = await look(host, facts.datadir)
+
+    async def _apart(self) -> None:
+        """The target's directory is not the master's nor the source's, whatever the names say."""
+        found, params = self._found, self._params
+        if found.target is None or found.source is None:
+            return
+        others = {params.source: found.source.place}
+        if params.master != params.source:
+            master = await self._operation.link(params.master)
+            others[params.master] = (await prove(master, self._host(params.master))).place
+        for label, place in others.items():
+            if (place.boot, place.inode) == (found.target.boot, found.target.inode):
+                self._complain(f"{params.target} and {label} are the same server: {place.path}")
+
+    async def _programs(self) -> None:
+        """What both hosts have."""
+        names = " ".join(_PROGRAMS)
+        script = (
+            f'for p in {names}; do command -v "$p" >/dev/null 2>&1 || continue; '
+            'v=; case $p in *backup) v=$("$p" --version 2>&1 | tr "\\n" " ");; esac; echo "$p=$v"; done'
+        )
+        for label in {self._params.source, self._params.target}:
+            said = await self._host(label).run(script, "looking for its programs", timeout=60.0)
+            pairs = (line.partition("=") for line in said.splitlines())
+            self._found.programs[label] = {name: version for name, sign, version in pairs if sign}
+
+    async def _replication_account(self) -> None:
+        """The account must be able to log in to the master *from the target's host*."""
+        context = self._operation.context
+        account, master = context.cluster.replication, context.node(self._params.master)
+        script, given = client_check(account.user, account.password.reveal(), master.host, master.port)
+        result = await self._host(self._params.target).ask(script, given=given)
+        if result.exit_status == 127:
+            self._found.warnings.append(
+                f"{self._params.target} has no mysql client: whether {account.user} can log in to"
+                f" {master.label} from there shows only when it follows"
+            )
+        elif not result.ok:
+            self._complain(
+                f"{account.user} cannot log in to {master.label} from {self._params.target}: {result.said}"
+            )
+        elif not any(
+            word in result.stdout for word in ("REPLICATION SLAVE", "REPLICATION REPLICA", "ALL PRIV")
+        ):
+            self._complain(f"{account.user} has no REPLICATION SLAVE privilege on {master.label}")
+
+    # What follows from it
+
+    async def _settle(self) -> ClonePlan | None:
+        params, found = self._params, self._found
+        settings = self._operation.context.cluster.clone
+        source, target = found.source, found.target
+        if source is None or target is None:
+            return None
+        dialect = (await self._operation.link(params.source)).dialect
+        method = params.method or settings.method
+        tool: Tool | None = None
+        if method is CloneMethod.AUTO:
+            method = await self._best(dialect)
+        if method is CloneMethod.PLUGIN:
+            await self._plugin_fits(dialect)
+        else:
+            tool = self._tool(dialect)
+        bandwidth = params.bandwidth if params.bandwidth is not None else settings.bandwidth
+        if bandwidth is not None and bandwidth < 64 * 1024:
+            self._complain(f"a bandwidth of {bandwidth} bytes per second would never end")
+        direct = method is not CloneMethod.PLUGIN and await self._direct(method, bandwidth)
+        self._room(target, source.place)
+        proved = found.target_proved
+        return ClonePlan(
+            token=self._token,
+            method=method,
+            tool=tool,
+            direct=direct,
+            zstd=self._zstd(method),
+            bandwidth=bandwidth,
+            threads=max(1, params.threads if params.threads is not None else settings.threads),
+            datadir=target.path,
+            inode=target.inode,
+            pid_file=proved.pid_file if proved else self._facts_pid_file(),
+            was_running=proved is not None,
+            was_replicating=found.replicating,
+            source_datadir=source.place.path,
+            source_tmpdir=await self._tmpdir(),
+            source_command=source.command,
+            target_command=proved.command if proved else (),
+            total=source.place.size,
+            gtid=found.gtid,
+            tls=found.tls,
+            staging=self._staging(source.place),
+        )
+
+    def _facts_pid_file(self) -> str | None:
+        return self._operation.context.host_facts.get(self._params.target, NOWHERE).pid_file
+
+    async def _tmpdir(self) -> str:
+        link = await self._operation.link(self._params.source)
+        said = text((await link.query("SELECT @@tmpdir AS t"))[0], "t").split(":")[0].rstrip("/")
+        return said if said.startswith("/") else "/tmp"  # noqa: S108 - the server's own default
+
+    def _staging(self, place: Place) -> str:
+        settings = self._operation.context.cluster.clone
+        parent = str(settings.staging_dir) if settings.staging_dir else place.path.rsplit("/", 1)[0]
+        return f"{parent.rstrip('/')}/pfms-ha-backup-{self._token}"
+
+    def _room(self, target: Place, source: Place) -> None:
+        needed = int(source.size * _SPARE) + _SPARE_BYTES
+        if target.free is None:
+            self._complain(f"how much room {self._params.target} has could not be measured")
+        elif target.free < needed:
+            self._complain(
+                f"{self._params.target} has {humanize.naturalsize(target.free)} free beside its datadir, the"
+                f" copy of {self._params.source} needs {humanize.naturalsize(needed)}: make room"
+            )
+
+    def _has(self, label: str, name: str) -> bool:
+        return name in self._found.programs.get(label, {})
+
+    def _tool(self, dialect: Dialect) -> Tool | None:
+        """A tool that both hosts have in the same, fitting version."""
+        params = self._params
+        complaints: list[str] = []
+        for tool in tools.tools_for(dialect):
+            reasons = []
+            for label in (params.source, params.target):
+                said = self._found.programs.get(label, {}).get(tool)
+                version = tools.tool_version(said) if said is not None else None
+                if said is None:
+                    reasons.append(f"{label} has no {tool}: install it")
+                elif version is None:
+                    reasons.append(f"{label}: the version of {tool} cannot be told from {clean(said)!r}")
+                elif (why := tools.why_not_version(tool, version, dialect)) is not None:
+                    reasons.append(f"{label}: {why}")
+            if not self._has(params.target, tool.unpacker):
+                reasons.append(f"{params.target} has no {tool.unpacker}, which belongs to {tool}")
+            if not reasons:
+                return tool
+            complaints = complaints or reasons
+        self._complain(*complaints)
+        return None
+
+    async def _best(self, dialect: Dialect) -> CloneMethod:
+        """The plugin where it exists: it is the fastest, and needs no tool; else a stream."""
+        if dialect.can_clone and not self._found.complaints and await self._plugin_complaints(dialect) == []:
+            return CloneMethod.PLUGIN
+        return CloneMethod.STREAM
+
+    async def _plugin_fits(self, dialect: Dialect) -> None:
+        self._complain(*await self._plugin_complaints(dialect))
+
+    async def _plugin_complaints(self, dialect: Dialect) -> list[str]:
+        params = self._params
+        if not dialect.can_clone:
+            return [f"{dialect.text} has no CLONE plugin: it came with MySQL 8.0.17"]
+        target = await self._operation.try_link(params.target)
+        if target is None:
+            return [f"the CLONE plugin needs {params.target}'s server to say its version: start it"]
+        complaints = []
+        if target.dialect.version != dialect.version and (
+            target.dialect.version[:2] != dialect.version[:2] or dialect.version < (8, 0, 37)
+        ):
+            complaints.append(
+                f"the CLONE plugin needs the same version: {dialect.text} and {target.dialect.text}"
+            )
+        return complaints
+
+    def _zstd(self, method: CloneMethod) -> bool:
+        params, wanted = (
+            self._params,
+            self._params.compression or self._operation.context.cluster.clone.compression,
+        )
+        if wanted is Compression.OFF or method is CloneMethod.PLUGIN:
+            return False
+        missing = [label for label in (params.source, params.target) if not self._has(label, "zstd")]
+        if missing and wanted is Compression.ZSTD:
+            self._complain(*(f"{label} has no zstd: install it" for label in missing))
+        return not missing
+
+    async def _direct(self, method: CloneMethod, bandwidth: int | None) -> bool:
+        """Whether the bytes can go from node to node; why not is a complaint only if that was demanded."""
+        params = self._params
+        wanted = params.transfer or self._operation.context.cluster.clone.transfer
+        staged = method is CloneMethod.STAGED
+        if wanted is Transfer.RELAY and not staged:
+            return False
+        why: str | None = None
+        if not self._has(params.source, "ssh"):
+            why = f"{params.source} has no ssh client"
+        elif bandwidth is not None and not staged and not self._has(params.source, "pv"):
+            why = f"limiting the bandwidth from node to node needs pv on {params.source}"
+        elif staged and not (self._has(params.source, "rsync") and self._has(params.target, "rsync")):
+            why = "rsync must be installed on both hosts"
+        else:
+            why = await self._login_between()
+        if why is not None and (wanted is Transfer.DIRECT or staged):
+            self._complain(why)
+        return why is None
+
+    async def _login_between(self) -> str | None:
+        """Why the source's host cannot log in to the target's; it must be the very host we know."""
+        source, target = self._params.source, self._params.target
+        inner = "cat /proc/sys/kernel/random/boot_id"
+        command = f"{peer_ssh(self._operation, target)} {shlex.quote(inner)}"
+        result = await self._host(source).ask(f"{command} </dev/null")
+        known = self._found.target.boot if self._found.target else ""
+        if not result.ok:
+            return f"{source} cannot log in to {target} by SSH: {result.said}"
+        if known not in result.stdout:
+            return f"seen from {source}, {self._operation.context.node(target).ssh.host} is another host"
+        return None
+
+
+def peer_ssh(operation: ClusterOperation, label: str) -> str:
+    """The ssh command of one node's host for another's."""
+    settings = operation.context.node(label).ssh
+    return shlex.join(
+        [
+            "ssh",
+            "-oBatchMode=yes",
+            f"-oConnectTimeout={max(1, round(settings.connect_timeout))}",
+            "-oServerAliveInterval=5",
+            "-oServerAliveCountMax=3",
+            f"-p{settings.port}",
+            f"{settings.user}@{settings.host}",
+        ]
+    )
+
+
+async def _outside(link: Link, place: Place) -> str | None:
+    """What InnoDB keeps outside of the datadir."""
+    names = ("innodb_data_home_dir", "innodb_log_group_home_dir", "innodb_undo_directory")
+    for name in names:
+        try:
+            value = await link.variable(name)
+        except SqlError:
+            continue
+        if (
+            value
+            and value.startswith("/")
+            and not f"{value.rstrip('/')}/".startswith(
+                (f"{place.path}/", f"{(await _said_datadir(link)).rstrip('/')}/")
+            )
+        ):
+            return f"{name} is {clean(value)}, outside of the datadir"
+    return None
+
+
+async def _said_datadir(link: Link) -> str:
+    return text((await link.query("SELECT @@datadir AS d"))[0], "d")

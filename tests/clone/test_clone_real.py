@@ -1,0 +1,49 @@
+"""Clones on real servers: what is there afterwards, on both flavours and by every method."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.cloning import clone_of, data_is_equal, nothing_left, rows_of
+from support.operating import all_rows_on, follows, is_writable, surgery
+
+from pfms_ha_tui.config.settings import CloneMethod, ClusterSettings, Transfer
+from pfms_ha_tui.operations.records import MarkKind
+from pfms_ha_tui.operations.view import OperationState
+from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
+
+Start = Callable[[SandboxOptions], Awaitable[Sandbox]]
+pytestmark = pytest.mark.timeout(300)
+
+
+def with_log(path: Path) -> Callable[[ClusterSettings], ClusterSettings]:
+    return lambda cluster: replace(cluster, pandora=replace(cluster.pandora, resync_log=path))
+
+
+@pytest.mark.parametrize("transfer", [Transfer.DIRECT, Transfer.RELAY])
+async def test_a_streamed_clone_follows_with_the_same_data(
+    sandbox_factory: Start, tmp_path: Path, transfer: Transfer
+) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MARIADB))
+    node1, node2 = sandbox.nodes
+    await node2.sql("SET GLOBAL read_only = 1")
+    await node2.sql("DELETE FROM tagente_datos LIMIT 500", database="pandora")
+    async with surgery(sandbox, tmp_path / "ledger.db", change=with_log(tmp_path / "resync.log")) as kit:
+        view = await clone_of(kit, method=CloneMethod.STREAM, transfer=transfer)
+
+        assert view.state is OperationState.DONE, view.text
+        assert await follows(node2, node1)
+        assert not await is_writable(node2)
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, node1, node2)
+        await data_is_equal(node1, node2)
+        assert kit.context.records.marked(MarkKind.NEEDS_RESYNC) == {}
+        nothing_left(sandbox)
+        assert "resync of node2 from node1 begins" in (tmp_path / "resync.log").read_text()
+        events = await rows_of(node1, "SELECT evento FROM tevento WHERE id_extra LIKE 'pfms-ha-%'")
+        assert len(events) == 2
+        transfer_step = next(step for step in view.steps if step.name == "transfer")
+        assert ("mbstream" in transfer_step.preview[0]) and sandbox.accounts.admin.password not in str(view)
