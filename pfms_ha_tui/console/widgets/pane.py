@@ -179,9 +179,10 @@ class Pane(ScrollView, can_focus=False):
     def _strip(self, value: Line, cursor: bool, width: int) -> Strip:
         strip = self._strips.get((value, cursor))
         if strip is None:
-            strip = Strip(
-                [Segment(span.text, self._style(span.ink, cursor)) for span in merge(crop(value, width))]
-            )
+            spans = merge(crop(value, width))
+            if self.ascii:
+                spans = line_to_ascii(spans)  # once more, for the mark of what was cut
+            strip = Strip([Segment(span.text, self._style(span.ink, cursor)) for span in spans])
             self._strips[(value, cursor)] = strip
         blank = self._style(Ink.PLAIN, cursor)
         return strip.adjust_cell_length(width, blank)
