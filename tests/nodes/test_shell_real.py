@@ -116,7 +116,7 @@ async def test_the_host_is_observed_in_one_look(sandbox: Sandbox, shell: NodeShe
     assert seen.process is ProcessState.RUNNING
     assert seen.pid == server(sandbox).mysqld_pid
     assert seen.clock is not None
-    assert abs(seen.clock - seen.at) < 2.0
+    assert abs(seen.clock - seen.at) < 5.0
     assert seen.disk_free is not None
     assert seen.disk_total is not None
     assert 0 < seen.disk_free <= seen.disk_total
