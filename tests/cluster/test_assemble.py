@@ -344,3 +344,14 @@ def can_fence(snapshot: Snapshot) -> bool | None:
     assert node is not None
     assert node.shell is not None
     return node.shell.can_fence
+
+
+def test_a_slave_that_becomes_writable_stands_differently_since_then() -> None:
+    """Its copy of the promotion record must be read anew before it proves anything."""
+    lab = Lab()
+    lab.ticks(3)
+    lab.servers["node2"].read_only = False
+    lab.tick()
+    assert lab.node("node2").role is Role.SLAVE
+    assert lab.node("node2").standing_since == lab.mono
+    assert lab.node("node1").standing_since == lab.mono - 3

@@ -171,6 +171,14 @@ def test_nobody_to_testify_and_no_ssh_means_no_verdict() -> None:
     assert lab.guard("verdict").ok is False
 
 
+def test_a_slave_that_does_not_answer_cannot_testify() -> None:
+    lab = settled()
+    lab.freeze("node2")
+    lab.servers["node1"].ssh = SshState.DOWN
+    lab.tick()
+    assert lab.guard("verdict").ok is False
+
+
 def test_maintenance_expires_by_itself() -> None:
     lab = settled()
     lab.facts = replace(lab.facts, maintenance=Maintenance(until=lab.at + 60, reason="disk swap", by="carol"))

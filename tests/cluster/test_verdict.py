@@ -252,6 +252,21 @@ class TestHung:
         made.tick()
         assert made.kind() is DiagnosisKind.MASTER_UNREACHABLE
 
+    def test_an_old_look_through_ssh_does_not_prove_that_it_could_be_killed(self) -> None:
+        made = lab()
+        shell = made.node("node1").shell
+        made.ticks(40)
+        made.freeze("node1")
+        for _ in range(7):
+            made.say("node2", "node1", Says.LOST)
+            made.tick()
+        nodes = tuple(
+            replace(node, shell=shell) if node.label == "node1" else node for node in made.snapshot.nodes
+        )
+        assert made.kind() is DiagnosisKind.MASTER_HUNG
+        made.history[-1] = replace(made.snapshot, nodes=nodes)
+        assert made.kind() is DiagnosisKind.MASTER_SUSPECT
+
     def test_a_full_accept_queue_looks_unreachable_but_the_host_knows_better(self) -> None:
         made = lab()
         made.freeze("node1")
