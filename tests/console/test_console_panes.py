@@ -170,6 +170,12 @@ class TestTopology:
         assert "180 writes/s" in text(lines)
         assert "12 writes/s" in text(lines)
 
+    def test_the_master_that_answers_stands_above_the_one_that_died(self) -> None:
+        snapshot = states.split_brain().snapshot
+        dead = replace(snapshot.nodes[0], observation=states.dead_master().snapshot.nodes[0].observation)
+        drawn = tree(replace(snapshot, nodes=(dead, snapshot.nodes[1])))
+        assert [branch.node.label for branch in drawn] == ["node2", "node1"]
+
     def test_a_circle_is_drawn_once(self) -> None:
         snapshot = states.healthy().snapshot
         nodes = snapshot.nodes
@@ -256,10 +262,17 @@ class TestLag:
         assert in_buckets(samples, 599.0, 20, 1.0)[-1] is None
 
     def test_the_picture_stands_still_until_a_new_stretch_begins(self) -> None:
-        samples = [LagSample(at=float(second), seconds=second % 7, bytes=0) for second in range(570)]
+        samples = [LagSample(at=float(second), seconds=second % 7, bytes=0) for second in range(572)]
         before = in_buckets(samples, 571.0, 20, 1.0)
         assert in_buckets(samples, 599.0, 20, 1.0) == before
-        assert in_buckets(samples, 600.0, 20, 1.0) != before
+        assert in_buckets(samples, 605.0, 20, 1.0) != before
+
+    def test_a_stretch_that_has_just_begun_is_no_gap(self) -> None:
+        samples = [LagSample(at=float(second), seconds=0, bytes=0) for second in range(600)]
+        assert in_buckets(samples, 600.5, 20, 1.0)[-1] == 0
+        gap = in_buckets(samples, 603.0, 20, 1.0)[-1]
+        assert gap is not None
+        assert math.isnan(gap)
 
     def test_bars_grow_over_several_rows_and_take_the_colour_of_the_limits(self) -> None:
         top, bottom = draw([0.0, 5.0, 10.0], 2, 10.0, (4.0, 8.0))

@@ -104,6 +104,9 @@ def in_buckets(samples: Sequence[LagSample], now: float, columns: int, interval:
     length = max(LAG_WINDOW / columns, 2 * interval)
     count = min(columns, math.ceil(LAG_WINDOW / length))
     newest = math.floor(now / length)
+    latest = max((sample.at for sample in samples), default=-math.inf)
+    if latest < newest * length and now - newest * length < 2 * interval:
+        newest -= 1  # just begun: that nobody has looked yet is no gap
     buckets: list[Bucket] = [math.nan] * count
     for sample in samples:
         index = count - 1 - (newest - math.floor(sample.at / length))

@@ -23,7 +23,7 @@ class Branch:
 
 
 def tree(snapshot: Snapshot) -> list[Branch]:
-    """The roots of the cluster with their followers; masters first. A circle is cut at its first node."""
+    """The roots of the cluster with their followers; masters that answer first. A circle is cut at its first node."""
     nodes = snapshot.nodes
     found = {node.label: source_of(snapshot, node) for node in nodes}
     sources = {label: source.label if source is not None else None for label, source in found.items()}
@@ -35,7 +35,8 @@ def tree(snapshot: Snapshot) -> list[Branch]:
         return Branch(node, tuple(grow(other) for other in below if other.label not in placed))
 
     roots = [node for node in nodes if sources[node.label] is None]
-    branches = [grow(node) for node in sorted(roots, key=lambda node: node.role is not Role.MASTER)]
+    roots.sort(key=lambda node: (node.role is not Role.MASTER, not node.answers))
+    branches = [grow(node) for node in roots]
     branches.extend(grow(node) for node in nodes if node.label not in placed)
     return branches
 
