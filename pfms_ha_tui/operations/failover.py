@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Self
 
 import msgspec
@@ -24,7 +25,7 @@ from pfms_ha_tui.operations.aftermath import (
     PandoraStep,
     add_event_somewhere,
 )
-from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation, Context
+from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation, Context, HostFacts
 from pfms_ha_tui.operations.failover_steps import (
     ChooseCandidate,
     DrainCandidate,
@@ -56,6 +57,17 @@ class FailoverParams(msgspec.Struct, frozen=True, kw_only=True):
     fault_at: float | None = None
     """Wall time at which the fault was first seen."""
     old_server_id: int | None = None
+    old_pid_file: str | None = None
+    old_datadir: str | None = None
+    """Where the old master keeps its things: a worker that was started after its death cannot ask it."""
+
+
+def _with_host_of(context: Context, params: FailoverParams) -> Context:
+    known = context.host_facts.get(params.old_master, NOWHERE)
+    if known != NOWHERE or params.old_datadir is None:
+        return context
+    facts = HostFacts(pid_file=params.old_pid_file, datadir=params.old_datadir)
+    return replace(context, host_facts={**context.host_facts, params.old_master: facts})
 
 
 class Failover(ClusterOperation):
@@ -65,15 +77,16 @@ class Failover(ClusterOperation):
     commit = "promote"
 
     def __init__(self, context: Context, params: FailoverParams) -> None:
-        super().__init__(context)
+        super().__init__(_with_host_of(context, params))
         self.asked = params
         only = params.candidates[0] if len(params.candidates) == 1 else None
         self.title = f"failover from {params.old_master}" + (f" to {only}" if only else "")
         self.restart = PandoraRestart(self)
         slaves = (*params.candidates, *params.others)
+        self.fence = Fence(self, params)
         self.steps = [
             Guards(self, params),
-            Fence(self, params),
+            self.fence,
             ChooseCandidate(self, params),
             DrainCandidate(self, only),
             Detach(self, only),
@@ -105,6 +118,8 @@ class Failover(ClusterOperation):
 
     async def open(self, run: StepRun) -> None:
         """Sessions to the candidates that can be asked, and the lock on them; nobody else is waited for."""
+        if not run.dry_run:
+            self.fence.look_ahead()
         links = [self.try_link(label) for label in self.asked.candidates]
         if run.dry_run:
             await asyncio.gather(*links)
@@ -115,6 +130,7 @@ class Failover(ClusterOperation):
 
     async def close(self) -> None:
         """Let Pandora's restart end before the sessions do."""
+        await self.fence.forget()
         await self.restart.abandon()
         await super().close()
 
@@ -122,7 +138,7 @@ class Failover(ClusterOperation):
         """Forward when the node is open already, or the old master is still gone; else back."""
         if self.committed(states):
             return Recovery.RESUME
-        if states["fence"] is StepState.WAITING:
+        if states["guards"] is not StepState.DONE:
             return Recovery.ROLL_BACK
         candidate = run.fact("candidate", str)
         link = await self.try_link(candidate) if candidate is not None else None

@@ -13,6 +13,7 @@ from pfms_ha_tui.cluster.observation import Flavor, IoState, ProcessState, Repli
 from pfms_ha_tui.config.settings import NodeSettings
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.failures import SqlError
+from pfms_ha_tui.nodes.processes import FoundProcess
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
 from pfms_ha_tui.operations.drain import Drain, Drained, bytes_between, restart_applier
@@ -132,6 +133,29 @@ class Fence(Step):
         self.asked = asked
         self.node = asked.old_master
         self.title = f"fence {asked.old_master}"
+        self._look: asyncio.Task[FoundProcess | None] | None = None
+
+    def look_ahead(self) -> None:
+        """Begin to look at its host now, while sessions are opened and guards are asked."""
+        self._look = asyncio.create_task(self._looked(), name=f"look at {self.node}")
+
+    async def forget(self) -> None:
+        """End that look."""
+        look, self._look = self._look, None
+        if look is not None:
+            look.cancel()
+            await asyncio.gather(look, return_exceptions=True)
+
+    async def _looked(self) -> FoundProcess | None:
+        shell = self.operation.context.shells(self.asked.old_master)
+        facts = self.operation.context.host_facts.get(self.asked.old_master, NOWHERE)
+        if shell is None:
+            return None
+        try:
+            return await shell.find_process(facts.pid_file, facts.datadir)
+        except PfmsError:
+            # the fence asks again and tells why it cannot
+            return None
 
     def preview(self) -> Sequence[str]:
         """What is done on its host."""
@@ -162,8 +186,12 @@ class Fence(Step):
     async def run(self, run: StepRun) -> str | None:
         """Fence it, and any node that we may have opened without knowing."""
         await self._resolve_others(run)
+        seen = await self._look if self._look is not None else None
         try:
-            how = await prove_gone(self.operation, self.asked.old_master)
+            if seen is not None and seen.state is ProcessState.NONE:
+                how = "no server process"
+            else:
+                how = await prove_gone(self.operation, self.asked.old_master)
         except PfmsError as error:
             if self.asked.fencing_required:
                 raise
@@ -351,7 +379,9 @@ class RepointOrphan(Follow):
         own, other = [await link.replication() for link in links]
         if own is None or other is None:
             raise OperationError("it follows nobody", node=label)
-        if own.gtid or own.read == other.read:
+        # while the master lives both coordinates move, and they were not read at the same instant
+        streaming = own.io is IoState.YES and other.io is IoState.YES
+        if own.gtid or own.read == other.read or streaming:
             return f"{label} would follow {candidate}"
         return f"{label} would need a resync: it is at {own.read}, {candidate} at {other.read}"
 

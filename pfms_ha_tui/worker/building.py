@@ -191,6 +191,8 @@ class Builder:
                 by_person=by_person,
                 fault_at=self._fault_at(old, snapshot),
                 old_server_id=old.facts.server_id if old.facts is not None else None,
+                old_pid_file=old.facts.pid_file if old.facts is not None else None,
+                old_datadir=old.facts.datadir if old.facts is not None else None,
             ),
         )
 
