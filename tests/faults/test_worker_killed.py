@@ -9,6 +9,7 @@ from support.faultlab import FaultLab, LabWorker, Pool, fault_lab, writable_ones
 from support.operating import until
 
 from pfms_ha_tui.errors import PfmsError
+from pfms_ha_tui.operations.view import OperationState
 from pfms_ha_tui.sandbox import Flavor, SandboxOptions
 from pfms_ha_tui.worker.protocol import OrderKind
 
@@ -75,9 +76,15 @@ async def settle(lab: FaultLab, worker: LabWorker) -> None:
 
     await until(ended, "the end of every operation", 60)
     await lab.sandbox.writer.resume()
+    if not await writable_ones(lab.sandbox):
+        # undone before the master was fenced; a worker that has never seen it alive asks a person
+        assert next(one.state for one in await worker.operations()) is OperationState.FAILED
+        await worker.until_state(lambda state: not state.roles_known, "the state")
+        await worker.order(OrderKind.FAILOVER, lab.slave.label, lab.slave.label)
+        await lab.becomes_writable(lab.slave)
+        await until(ended, "the end of the failover", 60)
     for node in lab.sandbox.nodes:
         if not node.running:
-            await until(lambda: writable_ones(lab.sandbox), "a master", 60)
             await node.start()
     await worker.ready(60)
     (master,) = await writable_ones(lab.sandbox)
