@@ -46,4 +46,67 @@ async def test_a_streamed_clone_follows_with_the_same_data(
         events = await rows_of(node1, "SELECT evento FROM tevento WHERE id_extra LIKE 'pfms-ha-%'")
         assert len(events) == 2
         transfer_step = next(step for step in view.steps if step.name == "transfer")
-        assert ("mbstream" in transfer_step.preview[0]) and sandbox.accounts.admin.password not in str(view)
+        assert "mbstream" in transfer_step.preview[0]
+        assert sandbox.accounts.admin.password not in str(view)
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("gtid", [False, True], ids=["position", "gtid"])
+@pytest.mark.usefixtures("mysql_server")
+async def test_the_clone_plugin_fills_a_new_datadir(
+    sandbox_factory: Start, tmp_path: Path, gtid: bool
+) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MYSQL, gtid=gtid))
+    node1, node2 = sandbox.nodes
+    async with surgery(sandbox, tmp_path / "ledger.db") as kit:
+        view = await clone_of(kit)
+
+        assert view.state is OperationState.DONE, view.text
+        assert view.steps[0].text is not None
+        assert "plugin" in view.steps[0].text
+        assert await follows(node2, node1)
+        assert not await is_writable(node2)
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, node1, node2)
+        await data_is_equal(node1, node2)
+        nothing_left(sandbox)
+        plugin = "SELECT plugin_name FROM information_schema.plugins WHERE plugin_name = 'clone'"
+        assert await rows_of(node1, plugin) == []
+        persisted = await node2.sql(
+            "SELECT variable_value AS v FROM performance_schema.persisted_variables"
+            " WHERE variable_name = 'super_read_only'"
+        )
+        assert [row["v"] for row in persisted] == ["ON"]
+        await node2.restart()
+        assert not await is_writable(node2)
+
+
+@pytest.mark.parametrize("gtid", [False, True], ids=["position", "gtid"])
+async def test_a_clone_of_another_slave_follows_the_master(
+    sandbox_factory: Start, tmp_path: Path, gtid: bool
+) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MARIADB, nodes=3, gtid=gtid))
+    node1, node2, _ = sandbox.nodes
+    async with surgery(sandbox, tmp_path / "ledger.db") as kit:
+        view = await clone_of(kit, source="node3")
+
+        assert view.state is OperationState.DONE, view.text
+        assert await follows(node2, node1)
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, *sandbox.nodes)
+        await data_is_equal(node1, node2)
+        nothing_left(sandbox)
+
+
+async def test_a_staged_clone_leaves_no_backup_on_the_source(sandbox_factory: Start, tmp_path: Path) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MARIADB))
+    node1, node2 = sandbox.nodes
+    async with surgery(sandbox, tmp_path / "ledger.db") as kit:
+        view = await clone_of(kit, method=CloneMethod.STAGED)
+
+        assert view.state is OperationState.DONE, view.text
+        assert await follows(node2, node1)
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, node1, node2)
+        await data_is_equal(node1, node2)
+        nothing_left(sandbox)

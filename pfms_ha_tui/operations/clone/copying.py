@@ -226,7 +226,7 @@ class Prepare(CloneStep):
             )
 
     async def _give_to_server(self, plan: ClonePlan) -> None:
-        """Owner, mode, SELinux label as the old datadir has them; its keys and own settings stay the target's.
+        """Owner, mode, SELinux label as the old datadir has them; its keys and settings stay the target's.
 
         ``auto.cnf`` is never taken over: two nodes with one server_uuid do not replicate.
         """

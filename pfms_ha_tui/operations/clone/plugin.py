@@ -1,8 +1,8 @@
 """MySQL's CLONE plugin: a copy into a freshly initialised datadir, so that the old one stays as it is.
 
 ``CLONE INSTANCE`` removes the data of the server it runs on first. So it runs on a second, short-lived
-server of the target's, in the new directory, without a port: its whole work stands in its init file, read from
-a file without a name. Without a supervisor it ends by itself with error 3707, its data complete; the next
+server of the target's, in the new directory, without a port: its whole work stands in its init file, read
+from a nameless file. Without a supervisor it ends by itself with error 3707, its data complete; the next
 plain start finishes the work (MySQL manual, "Cloning Remote Data").
 """
 
@@ -36,6 +36,10 @@ _OURS = frozenset(
         *("--skip-networking", "--daemonize", "--admin-port"),
     }
 )
+_SHUT_DOWN = "3707"
+"""ER_RESTART_SERVER_FAILED, "mysqld is not managed by supervisor process": all was copied."""
+_ENDED_WELL = "ended with 0"
+_KEPT_LINES = 14
 _ALREADY = 1125
 """ER_UDF_EXISTS: said for a plugin that is installed as well."""
 
@@ -169,36 +173,51 @@ async def _clone(target: Host, plan: ClonePlan, operation: CloneOperation) -> No
         f"CLONE INSTANCE FROM {_sql(admin.user)}@{_sql(node.host)}:{node.port:d}"
         f" IDENTIFIED BY {_sql(admin.password.reveal())};\n"
     )
+    said = await _serve(target, plan, statements, f"--plugin-load-add=clone={_LIBRARY}")
+    if not any(_SHUT_DOWN in line for line in said):
+        raise OperationError(
+            f"the clone failed: {mask(' / '.join(said))[-600:]}", node=target.label, code="copy"
+        )
+    # Its last part (renaming files, recovery) knows the directory by name: it is done before that changes.
+    # The plugin itself came along with the data.
+    said = await _serve(target, plan, "SHUTDOWN;\n")
+    if said[:1] != [_ENDED_WELL]:
+        raise OperationError(
+            f"the clone could not be finished: {mask(' / '.join(said))[-600:]}",
+            node=target.label,
+            code="copy",
+        )
+
+
+async def _serve(target: Host, plan: ClonePlan, statements: str, *options: str) -> list[str]:
+    """Run a server on the new directory for its init file, to its own end; what its log says of it."""
     log = f"{plan.new}.log"
     command = shlex.join(
         [
             *_server(plan),
             f"--datadir={plan.new}",
             f"--log-error={log}",
-            "--skip-networking",
             f"--socket={plan.new}.sock",
             f"--pid-file={plan.new}.pid",
-            f"--plugin-load-add=clone={_LIBRARY}",
+            "--skip-networking",
             f"--init-file={tools.CREDENTIALS}",
             "--skip-replica-start",
             "--skip-log-bin",
             *_QUIET,
+            *options,
         ]
     )
     # The server restarts itself only if it is told that somebody would start it again: nobody would.
     script = (
         f"{unnamed(owner_of=plan.datadir)}unset MYSQLD_PARENT_PID NOTIFY_SOCKET; cd /; "
-        f"{command} </dev/null >/dev/null 2>&1; "
-        f"grep -E 'ERROR|Clone' {shlex.quote(log)} | tail -n 12; "
-        f"rm -f {shlex.quote(log)} {shlex.quote(plan.new)}.sock* {shlex.quote(plan.new)}.pid; "
-        f"cat {shlex.quote(plan.new)}/#clone/#view_status 2>/dev/null | tr '\\n' ' '"
+        f": >{shlex.quote(log)}; chown --reference={shlex.quote(plan.datadir)} {shlex.quote(log)}; "
+        f'{command} </dev/null >/dev/null 2>&1; echo "ended with $?"; '
+        f"grep -E 'ERROR|Clone' {shlex.quote(log)} | tail -n {_KEPT_LINES}; "
+        f"rm -f {shlex.quote(log)} {shlex.quote(plan.new)}.sock* {shlex.quote(plan.new)}.pid"
     )
-    said: deque[str] = deque(maxlen=14)
+    said: deque[str] = deque(maxlen=_KEPT_LINES + 1)
     await target.follow(script, said.append, given=statements.encode())
-    if not any("3707" in line or "[3707]" in line for line in said):
-        raise OperationError(
-            f"the clone failed: {mask(' / '.join(said))[-600:]}", node=target.label, code="copy"
-        )
+    return list(said)
 
 
 _QUIET = ("--super-read-only=OFF", "--read-only=OFF", "--event-scheduler=OFF", "--mysqlx=OFF")

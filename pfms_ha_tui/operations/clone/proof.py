@@ -167,11 +167,13 @@ async def prove(link: Link, host: Host) -> Proved:
     if found.pid is None or not found.proved:
         raise OperationError(f"its server process is not proved on its host: {found.text}", node=link.label)
     word = secrets.token_hex(16)
-    await link.call(lambda session: _write(session, word))
+    # a session of its own: what it sets, and its temporary table, end with it
+    writing = await Link.open(link.node, link.cluster)
     try:
+        await writing.call(lambda session: _write(session, word))
         said = await host.run(_OPEN_FILES.format(pid=found.pid, word=word), "looking at the server's files")
     finally:
-        await link.call(_forget)
+        await writing.close()
     if said.strip() != "proved":
         raise OperationError(
             f"process {found.pid} on its host is not the server that answers at"
@@ -216,11 +218,5 @@ def _absolute(pid_file: str | None, place: Place) -> str | None:
 def _write(session: SqlSession, word: str) -> None:
     """A temporary table of an engine that writes at once; allowed on a read-only server, never logged."""
     session.execute("SET SESSION sql_log_bin = 0")
-    session.execute("DROP TEMPORARY TABLE IF EXISTS pfms_ha_proof")
     session.execute("CREATE TEMPORARY TABLE pfms_ha_proof (word CHAR(40) CHARACTER SET latin1) ENGINE=MyISAM")
     session.execute("INSERT INTO pfms_ha_proof VALUES (%s)", (word,))
-
-
-def _forget(session: SqlSession) -> None:
-    session.execute("DROP TEMPORARY TABLE IF EXISTS pfms_ha_proof")
-    session.execute("SET SESSION sql_log_bin = 1")
