@@ -29,6 +29,8 @@ EPOCH_TOKEN = "pfms_ha_epoch"  # noqa: S105 - the name of a row of tconfig, not 
 
 STATE = "state"
 """The first question of each probe: needs no privilege and no lock, so that any living server answers it."""
+_SILENCE = 1.0
+"""Seconds without an answer after which a node is looked at as if it had been away."""
 _MAY_NOT = frozenset({1044, 1045, 1142, 1143, 1227})
 """Denied for lack of a privilege: that does not change from one slow beat to the next."""
 
@@ -161,6 +163,7 @@ class Probe:
         self._suspended: dict[str, _Suspended] = {}
         self._slow_at = 0.0
         self._rare_at = 0.0
+        self._read_only: object = None
         self._asked: tuple[Question, ...] = ()
         self._answered = 0
         self._variables: Mapping[str, str] = {}
@@ -198,6 +201,9 @@ class Probe:
             if clock_at is None:
                 clock_at = (sent_at + time.time()) / 2
             questions = self._read()
+            if not questions and self._must_look_closer(time.monotonic() - started) and not slow:
+                slow = True
+                questions = [one for one in self._slow_questions() if one.fact not in self._suspended]
         self._asked, self._answered = (), 0
         ended = time.monotonic()
         if slow:
@@ -210,6 +216,17 @@ class Probe:
             latency=ended - started,
             round_trips=trips,
         )
+
+    def _must_look_closer(self, took: float) -> bool:
+        """Whether the slow facts cannot wait for their beat.
+
+        After a silence, or a change of writability, the promotion record tells whether this is an old
+        master that must take no write more.
+        """
+        writable = self._told.rows[STATE][0]["read_only"]
+        changed = self._read_only is not None and writable != self._read_only
+        self._read_only = writable
+        return changed or took > _SILENCE
 
     def _read(self) -> list[Question]:
         """Read the results of a request; returns the questions that have to be asked again."""

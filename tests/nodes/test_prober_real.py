@@ -201,6 +201,28 @@ def test_pandoras_epoch_is_read_on_the_slow_beat(
             session.execute("DELETE FROM tconfig WHERE token = 'pfms_ha_epoch'")
 
 
+async def test_a_thawed_node_tells_its_promotion_record_with_its_first_words(own_sandbox: Sandbox) -> None:
+    cluster = sandbox_cluster(own_sandbox)
+    node = own_sandbox.nodes[0]
+    with probing(cluster, 0) as master:
+        master.wait_for(lambda seen: seen.pandora is not None)
+        node.freeze()
+        master.wait_for(lambda seen: seen.reach is Reach.HUNG)
+        asleep = len(master.seen)
+        node.thaw()
+        woken = master.wait_for(alive, after=asleep)
+        assert woken.pandora is not None, "the next slow beat would come too late to lock an old master"
+
+
+async def test_a_change_of_writability_is_looked_at_closely_at_once(own_sandbox: Sandbox) -> None:
+    cluster = sandbox_cluster(own_sandbox)
+    with probing(cluster, 1) as slave:
+        slave.wait_for(lambda seen: seen.pandora is not None)
+        await own_sandbox.nodes[1].sql("SET GLOBAL read_only = 0")
+        changed = slave.wait_for(lambda seen: seen.facts is not None and seen.facts.read_only is False)
+        assert changed.pandora is not None
+
+
 async def test_a_killed_server_is_noticed_at_once_and_found_again(own_sandbox: Sandbox) -> None:
     """With an interval of a minute: it is the open socket that tells."""
     cluster = sandbox_cluster(own_sandbox, policy=Policy(interval=60.0))
