@@ -12,6 +12,7 @@ import msgspec
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.config import console_access
+from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.console.format import latency, number, rate, share, size, span
 from pfms_ha_tui.console.glyphs import STEP
 from pfms_ha_tui.console.ink import clean
@@ -121,6 +122,11 @@ class _Ordering:
         self._arguments = arguments
         self._kind = OrderKind(arguments.kind)
 
+    @property
+    def _method(self) -> CloneMethod | None:
+        method: str | None = getattr(self._arguments, "method", None)
+        return CloneMethod(method) if method is not None else None
+
     async def run(self) -> int:
         socket = console_access(self._arguments.config).socket
         async with await WorkerClient.connect(socket, client=f"cli {self._kind}") as client:
@@ -129,6 +135,8 @@ class _Ordering:
                 kind=self._kind,
                 target=self._arguments.node,
                 kill_long=getattr(self._arguments, "kill_long", False),
+                source=getattr(self._arguments, "source", None),
+                method=self._method,
             )
             plan = await client.call("plan", order, Plan)
             if not self._arguments.json:
@@ -142,6 +150,9 @@ class _Ordering:
                 raise OperationError(f"{plan.operation.title} is refused: {plan.why_not}", code="refused")
             start = Start(order=order, confirm=await self._confirmed(plan))
             begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
+            if begun.state is OperationState.PLANNED:
+                sys.stdout.write("queued: it begins when the running operation has ended\n")
+                return Exit.OK
             return self._end(await self._followed(client, order.cluster, begun))
 
     async def _confirmed(self, plan: Plan) -> str:

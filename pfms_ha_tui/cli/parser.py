@@ -162,6 +162,12 @@ def _add_changing(commands: Commands) -> None:
     _order(commands, "lock", "make one of several writable nodes read-only")
     _order(commands, "reopen", "make the unchanged master writable again after it restarted read-only")
 
+    resync = _order(commands, "resync", "rebuild a slave from another node (clone)")
+    resync.set_defaults(kind="clone")
+    resync.add_argument("--from", dest="source", metavar="NODE", help="whose data it gets (default: chosen)")
+    methods = ("auto", "stream", "staged", "plugin", "script")
+    resync.add_argument("--method", choices=methods, help="how (default: as configured)")
+
     drill = _command(
         commands,
         "drill",

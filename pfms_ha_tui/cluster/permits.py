@@ -188,6 +188,9 @@ def why_not_resync(
         return f"there is no node {target}"
     if node.sync.state in (SyncState.QUEUED, SyncState.RUNNING):
         return f"{target} is being resynced already"
+    if target in facts.diverged:
+        # A resync would throw away the only copy of those rows.
+        return f"{target} holds rows that nobody else has: merge them first"
     if diagnosis.master is None:
         return "it is not known which node is the master"
     if diagnosis.master == target or facts.master == target:

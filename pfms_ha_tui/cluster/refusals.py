@@ -10,6 +10,7 @@ from pfms_ha_tui.cluster.permits import (
     why_not_failover,
     why_not_rejoin,
     why_not_reopen,
+    why_not_resync,
     why_not_switchover,
 )
 from pfms_ha_tui.cluster.policy import Policy
@@ -58,6 +59,7 @@ def refusals(
             "rejoin": why_not_rejoin(label, history, diagnosis, policy, facts),
             "reopen": why_not_reopen(label, history, policy, facts),
             "lock": why_not_lock(label, history, policy, facts),
+            "clone": why_not_resync(label, history, diagnosis, policy, facts),
         }
         for kind, reason in reasons.items():
             if reason is not None:

@@ -152,6 +152,12 @@ ACTIONS: Mapping[str, Action] = {
             why_not=lambda scene, node: orders.why_not_order(OrderKind.FAILOVER, scene, node),
         ),
         Action(
+            id="resync", keys="r", title="Resync", drop=3,
+            about="Rebuild the slave under the cursor from another node; its old data is kept meanwhile.",
+            run=lambda screen: orders.open_order(OrderKind.CLONE, screen),
+            why_not=lambda scene, node: orders.why_not_order(OrderKind.CLONE, scene, node),
+        ),
+        Action(
             id="rejoin", keys="", title="Rejoin",
             about="Let the returned old master under the cursor follow the present one.",
             run=lambda screen: orders.open_order(OrderKind.REJOIN, screen),

@@ -15,6 +15,7 @@ from pfms_ha_tui.cluster.permits import (
     why_not_failover,
     why_not_rejoin,
     why_not_reopen,
+    why_not_resync,
     why_not_switchover,
 )
 from pfms_ha_tui.cluster.refusals import why_not_lock
@@ -24,6 +25,7 @@ from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.nodes.shell import NodeShell
 from pfms_ha_tui.operations.catalog import PROCEDURES
+from pfms_ha_tui.operations.clone import Clone, CloneParams
 from pfms_ha_tui.operations.context import ClusterOperation, Context, HostFacts
 from pfms_ha_tui.operations.failover import Failover, FailoverParams
 from pfms_ha_tui.operations.ledger import Entry
@@ -112,6 +114,8 @@ class Builder:
                 return self._lock(target, self._other_writer(target), by_person=True)
             case OrderKind.REOPEN:
                 return Reopen(self.context, ReopenParams(node=target))
+            case OrderKind.CLONE:
+                return self._clone(target, master, order)
 
     def why_not(self, order: Order) -> str | None:
         """Why the order is refused now, as one clause; ``None`` if it may be started."""
@@ -130,6 +134,8 @@ class Builder:
                 return why_not_reopen(target, history, policy, facts)
             case OrderKind.LOCK:
                 return why_not_lock(target, history, policy, facts)
+            case OrderKind.CLONE:
+                return why_not_resync(target, history, diagnosis, policy, facts, source=order.source)
 
     def again(self, entry: Entry) -> ClusterOperation:
         """The very operation that an entry of the ledger tells of.
@@ -195,6 +201,33 @@ class Builder:
                 old_datadir=old.facts.datadir if old.facts is not None else None,
             ),
         )
+
+    def _clone(self, target: str, master: str | None, order: Order) -> Clone:
+        if master is None:
+            raise OperationError("it is not known which node is the master")
+        source = order.source if order.source is not None else self._source(target, master)
+        params = CloneParams(
+            target=target,
+            source=source,
+            master=master,
+            method=order.method,
+            force_source=order.source is not None,
+        )
+        return Clone(self.context, params)
+
+    def _source(self, target: str, master: str) -> str:
+        """A healthy slave if there is one, as it loads the master less; else the master."""
+        monitor = self._monitor
+        policy, facts = monitor.memory.policy, monitor.memory.facts()
+        for label in self._slaves(master):
+            if label == target:
+                continue
+            node = self._snapshot.node(label)
+            lag = node.replication.seconds_behind if node is not None and node.replication else None
+            why = why_not_resync(target, monitor.history, self._diagnosis, policy, facts, source=label)
+            if why is None and lag is not None and lag <= policy.warn_lag:
+                return label
+        return master
 
     def _rejoin(self, target: str, master: str | None) -> Rejoin:
         if master is None:

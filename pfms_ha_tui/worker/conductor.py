@@ -14,6 +14,7 @@ from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.snapshot import Sync, SyncState
 from pfms_ha_tui.errors import OperationError, PfmsError, WorkerError
+from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.engine import Engine
 from pfms_ha_tui.operations.ledger import Entry, Ledger
@@ -65,6 +66,10 @@ class ClusterHands:
         self._task: asyncio.Task[OperationView] | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._begun: asyncio.Future[OperationView] | None = None
+        self._resyncing: str | None = None
+        """Label of the node that a clone rebuilds now."""
+        self._waiting: list[tuple[str, Callable[[], ClusterOperation], str]] = []
+        """Resyncs that wait for their turn: label, how to build the operation then, who asked."""
         self._retries: dict[tuple[Action, str | None], _Retry] = {}
         self._stopping = False
 
@@ -123,6 +128,19 @@ class ClusterHands:
         await asyncio.wait({begun, task}, return_when=asyncio.FIRST_COMPLETED)
         return begun.result() if begun.done() else task.result()
 
+    def queue(self, label: str, build: Callable[[], ClusterOperation], *, actor: str) -> None:
+        """Resync a node as soon as nothing else runs.
+
+        Raises:
+            OperationError: it waits already.
+        """
+        if any(waiting == label for waiting, _, _ in self._waiting):
+            raise OperationError(f"the resync of {label} waits already", code="busy")
+        self._waiting.append((label, build, actor))
+        self.monitor.memory.resyncs[label] = Sync(state=SyncState.QUEUED)
+        self._tell(Severity.INFO, "operation_queued", f"the resync of {label} waits for its turn", actor)
+        self.monitor.judge_soon()
+
     async def rehearse(self, operation: ClusterOperation, *, actor: str) -> OperationView:
         """Every guard and check against the live cluster; nothing is changed."""
         return await self._engine.run(operation, actor=actor, dry_run=True)
@@ -168,9 +186,24 @@ class ClusterHands:
         entries = await in_thread(lambda: self._ledger.recent(self.monitor.name, limit), name="ledger")
         return [entry.view for entry in entries]
 
+    def _next(self) -> None:
+        """The first resync that waits, once nothing runs."""
+        if self.busy or self._stopping or not self._waiting:
+            return
+        label, build, actor = self._waiting.pop(0)
+        self.monitor.memory.resyncs.pop(label, None)
+        try:
+            operation = build()
+        except PfmsError as error:
+            text = f"the resync of {label} did not begin: {error}"
+            self._tell(Severity.CRITICAL, "operation_failed", text, actor)
+            return
+        self._launch(operation, actor=actor, reason=f"{actor} ordered it", key=None)
+
     def _launch(
         self, operation: ClusterOperation, *, actor: str, reason: str, key: tuple[Action, str | None] | None
     ) -> asyncio.Task[OperationView]:
+        self._resyncing = operation.asked.target if isinstance(operation, Clone) else None
         work = self._carry_out(operation, actor=actor, reason=reason, key=key)
         self._task = asyncio.create_task(work, name=operation.title)
         self._task.add_done_callback(self._over)
@@ -179,9 +212,13 @@ class ClusterHands:
     def _over(self, task: asyncio.Task[OperationView]) -> None:
         self._task = None
         self._begun = None
+        if self._resyncing is not None:
+            self.monitor.memory.resyncs.pop(self._resyncing, None)
+            self._resyncing = None
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.WARNING if isinstance(error, PfmsError) else logging.ERROR
             log.log(level, "%s: %s", task.get_name(), error, exc_info=not isinstance(error, PfmsError))
+        self._next()
         self.monitor.judge_soon()
 
     async def _carry_out(
@@ -208,6 +245,8 @@ class ClusterHands:
 
     async def _concluded(self, view: OperationView) -> None:
         """What an operation left behind counts before anybody is told that it ended."""
+        if self._resyncing is not None:
+            self.monitor.memory.resyncs.pop(self._resyncing, None)
         await self._take_over_records()
         self.monitor.memory.operation = view
         self.monitor.kick()
@@ -305,6 +344,10 @@ class ClusterHands:
     def _progressed(self, view: OperationView) -> None:
         if self._begun is not None and not self._begun.done() and not view.dry_run:
             self._begun.set_result(view)
+        if self._resyncing is not None and not view.dry_run and view.state is OperationState.RUNNING:
+            self.monitor.memory.resyncs[self._resyncing] = Sync(
+                state=SyncState.RUNNING, percent=_percent(view)
+            )
         if view.dry_run or view.state not in _ENDED:
             # The end is shown by _concluded, once what the operation left behind counts.
             self.monitor.memory.operation = view
@@ -359,6 +402,15 @@ class Conductor:
         """Leave what is running so that the next worker can go on with it."""
         await asyncio.gather(*(hands.stop(timeout) for hands in self.clusters.values()))
         await in_thread(self._ledger.close, name="ledger")
+
+
+def _percent(view: OperationView) -> float | None:
+    """Of the bytes that a clone copies; the rest takes little time."""
+    for step in view.steps:
+        progress = step.progress
+        if progress is not None and progress.unit == "bytes" and progress.total:
+            return min(100.0, 100.0 * progress.done / progress.total)
+    return None
 
 
 def _steps_told(view: OperationView) -> str | None:

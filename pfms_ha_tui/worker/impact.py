@@ -29,6 +29,11 @@ def impact_of(order: Order, monitor: ClusterMonitor) -> tuple[str, ...]:
                 f"{master.label} has {many} connections now; those of clients are ended.",
                 f"Nobody can write from the moment {master.label} is locked until {order.target} is open.",
             )
+        case OrderKind.CLONE:
+            return (
+                f"All data of {order.target} is replaced.",
+                "Its old data stays beside the new until that has caught up and was compared; then it goes.",
+            )
         case OrderKind.LOCK:
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
         case _:

@@ -39,6 +39,8 @@ class ClusterMemory:
         """One sentence when another failover manager runs on this host."""
         self.operation: OperationView | None = None
         """The operation that runs, or the last one."""
+        self.resyncs: dict[str, Sync] = {}
+        """label → a resync that is queued or runs now; over what the journal keeps, and not worth a disk."""
         self._configured = replace(cluster.policy, witnesses=len(cluster.witnesses))
         self._now = now
         self._roles_known = False
@@ -70,7 +72,8 @@ class ClusterMemory:
     @property
     def syncs(self) -> Mapping[str, Sync]:
         """label → how its resync stands; a label that is missing is in order."""
-        return self.journal.fact(self.name, "syncs", dict[str, Sync]) or {}
+        kept = self.journal.fact(self.name, "syncs", dict[str, Sync]) or {}
+        return {**kept, **self.resyncs}
 
     @property
     def diverged(self) -> Mapping[str, str]:
@@ -178,7 +181,8 @@ class ClusterMemory:
 
     def set_sync(self, label: str, sync: Sync) -> None:
         """How the resync of a node stands; a failed one keeps it out of every candidate list."""
-        self._change("syncs", dict(self.syncs), label, None if sync == Sync() else sync)
+        kept = self.journal.fact(self.name, "syncs", dict[str, Sync]) or {}
+        self._change("syncs", dict(kept), label, None if sync == Sync() else sync)
 
     def set_diverged(self, label: str, text: str | None) -> None:
         """What a node holds that the master does not; ``None`` once it was resynced."""

@@ -23,6 +23,7 @@ from pfms_ha_tui.worker.protocol import (
     OperationRef,
     OperationsQuery,
     Order,
+    OrderKind,
     Pause,
     Plan,
     Rights,
@@ -87,6 +88,9 @@ class Orders(Conductor):
                 code="unconfirmed",
                 hint=f"the label {label} has to be typed",
             )
+        if start.order.kind is OrderKind.CLONE and hands.busy:
+            hands.queue(label, lambda: hands.builder.by_order(start.order), actor=peer.actor)
+            return _planned(operation, peer.actor)
         return await hands.ordered(operation, actor=peer.actor)
 
     async def _cancel(self, peer: Peer, which: OperationRef) -> Nothing:

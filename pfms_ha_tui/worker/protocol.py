@@ -48,6 +48,7 @@ from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.policy import Mode, Policy
 from pfms_ha_tui.cluster.readiness import Readiness
 from pfms_ha_tui.cluster.snapshot import Maintenance, Snapshot
+from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.operations.view import OperationView
 
 PROTOCOL_VERSION = 1
@@ -188,6 +189,8 @@ class OrderKind(StrEnum):
     LOCK = "lock"
     """Make one of several writable nodes read-only and end its sessions."""
     REOPEN = "reopen"
+    CLONE = "clone"
+    """Resync: rebuild a slave from another node. Queues while another operation runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +203,10 @@ class Order:
     """The node that is promoted, rejoined, locked or reopened; ``None``: the worker chooses (failover)."""
     kill_long: bool = False
     """Switchover: transactions that have been open for long may be killed."""
+    source: str | None = None
+    """Clone: the node whose data it gets; ``None`` = the worker chooses, a healthy slave first."""
+    method: CloneMethod | None = None
+    """Clone: ``None`` = as configured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
