@@ -8,13 +8,15 @@ from typing import Self
 
 import msgspec
 
+from pfms_ha_tui.cluster.observation import IoState
 from pfms_ha_tui.config.settings import HookEvent
 from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.aftermath import EventStep, HostsFileStep, PandoraRestart, PandoraStep
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.roles import lock_node
-from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
+from pfms_ha_tui.operations.step import OnFailure, Recovery, Skip, Step, StepRun
 from pfms_ha_tui.operations.view import StepState
 from pfms_ha_tui.pandora.epoch import Promotion
 from pfms_ha_tui.pandora.events import Criticity
@@ -166,6 +168,7 @@ class Reopen(ClusterOperation):
         self.restart = PandoraRestart(self)
         self.steps = [
             Open(self, params.node),
+            *(Reconnect(self, label) for label in self.labels if label != params.node),
             HostsFileStep(self, params.node, self.restart),
             PandoraStep(self, params.node, self.restart),
             EventStep(self, params.node, self.outcome, Criticity.WARNING),
@@ -260,3 +263,40 @@ class Open(Step):
             raise OperationError(
                 f"{newest.master} was promoted after it (epoch {newest.epoch})", node=label, code="epoch"
             )
+
+
+class Reconnect(Step):
+    """Let a slave look for its master now: by itself it may wait a minute between two attempts."""
+
+    on_failure = OnFailure.GO_ON
+
+    def __init__(self, operation: ClusterOperation, label: str) -> None:
+        self.operation = operation
+        self.node = label
+        self.name = f"reconnect_{label}"
+        self.title = f"let {label} connect again"
+
+    def preview(self) -> Sequence[str]:
+        """The statements."""
+        dialect = self.operation.dialect(self.node or "")
+        return (dialect.stop_io, dialect.start_io)
+
+    async def rehearse(self, run: StepRun) -> str | None:  # noqa: ARG002
+        """Whether it waits."""
+        await self._waiting()
+        return f"{self.node} would connect again"
+
+    async def run(self, run: StepRun) -> str | None:  # noqa: ARG002
+        """Restart its receiver."""
+        link = await self._waiting()
+        await link.execute_all((link.dialect.stop_io, link.dialect.start_io))
+        return f"{self.node} connects again"
+
+    async def _waiting(self) -> Link:
+        link = await self.operation.link(self.node or "")
+        state = await link.replication()
+        if state is None or state.io is not IoState.CONNECTING:
+            raise Skip("it does not wait for a connection")
+        if not state.drained:
+            raise Skip("it has not applied everything yet: its receiver is left alone")
+        return link

@@ -98,7 +98,7 @@ async def until(condition: Callable[[], object], what: str, deadline: float = DE
         if result:
             return
         assert asyncio.get_running_loop().time() < end, f"{what} did not come about within {deadline:g} s"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.002)
 
 
 async def all_rows_on(sandbox: Sandbox, *nodes: SandboxNode) -> None:
