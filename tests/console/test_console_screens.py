@@ -353,6 +353,11 @@ class TestExport:
 
 
 class TestLeaving:
+    async def test_control_c_is_another_q(self, folder: Path) -> None:
+        async with console(folder, states.healthy()) as stage:
+            await stage.press("ctrl+c")
+            assert stage.app._exit
+
     async def test_a_worker_that_was_there_before_is_left_alone_and_that_is_said(self, folder: Path) -> None:
         async with console(folder, states.healthy()) as stage:
             await stage.press("q")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -19,6 +20,8 @@ import pytest
 from support.console_app import NamedWorker, tell
 from support.console_states import STATES
 from support.console_terminal import Terminal, environment
+
+from pfms_ha_tui.console.terminal import few_colours, hung_up, only_ascii
 
 CONFIG = """
 [worker]
@@ -110,6 +113,17 @@ class TestRefusals:
             terminal.close()
 
 
+def test_a_terminal_that_hung_up_is_recognised() -> None:
+    ours, tty = pty.openpty()
+    try:
+        assert not hung_up(tty)
+    finally:
+        os.close(ours)
+    assert hung_up(tty)
+    os.close(tty)
+    assert hung_up(tty)
+
+
 class TestLeaving:
     async def test_q_gives_the_terminal_back_and_says_that_the_worker_goes_on(
         self, folder: Path, config: Path
@@ -118,6 +132,8 @@ class TestLeaving:
             terminal = Terminal(command(config), here())
             try:
                 assert await in_terminal(terminal, WAIT, HERE), terminal.output[-2000:]
+                terminal.send(b"y")
+                assert await in_terminal(terminal, WAIT, b"\x1b]52;c;"), "a copy goes to the terminal"
                 terminal.send(b"q")
                 assert await ended(terminal) == 0
                 assert terminal.output.rindex(LEAVE) > terminal.output.index(ENTER)
@@ -185,6 +201,31 @@ class TestLeaving:
                 assert await asyncio.to_thread(terminal.gone, WAIT)
             finally:
                 terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("term", "colorterm", "few"),
+    [
+        ("xterm", "", True),
+        ("linux", "", True),
+        ("xterm-256color", "", False),
+        ("tmux-256color", "", False),
+        ("xterm", "truecolor", False),
+        ("xterm-kitty", "", False),
+    ],
+)
+def test_what_a_terminal_says_of_its_colours_counts(term: str, colorterm: str, few: bool) -> None:
+    assert few_colours({"TERM": term, "COLORTERM": colorterm}) is few
+
+
+def test_ascii_is_for_terminals_without_utf8_and_for_whoever_asks() -> None:
+    assert not only_ascii({"TERM": "xterm"}, "utf-8")
+    assert not only_ascii({"TERM": "xterm"}, "UTF8")
+    assert only_ascii({"TERM": "xterm"}, "iso8859-1")
+    assert only_ascii({"TERM": "xterm"}, None)
+    assert only_ascii({"TERM": "linux"}, "utf-8")
+    assert only_ascii({"TERM": "xterm", "PFMS_HA_TUI_ASCII": "1"}, "utf-8")
+    assert not only_ascii({"TERM": "linux", "PFMS_HA_TUI_ASCII": "0"}, "utf-8")
 
 
 class TestColours:

@@ -23,7 +23,7 @@ class Branch:
 
 
 def tree(snapshot: Snapshot) -> list[Branch]:
-    """The roots of the cluster with their followers; masters that answer first. A circle is cut at its first node."""
+    """The roots of the cluster with their followers; masters that answer first. A circle is cut once."""
     nodes = snapshot.nodes
     found = {node.label: source_of(snapshot, node) for node in nodes}
     sources = {label: source.label if source is not None else None for label, source in found.items()}
