@@ -141,10 +141,8 @@ class Link:
         board.phase = Phase.LOST if board.welcome is not None else Phase.FAILED
         if self._start is None or error.code != "no_worker" or board.welcome is not None:
             return
-        start, self._start = (
-            self._start,
-            None,
-        )  # once: a worker that dies at once must not be started for ever
+        # Once: a worker that dies at once must not be started for ever.
+        start, self._start = self._start, None
         board.phase = Phase.STARTING
         self._changed()
         try:
