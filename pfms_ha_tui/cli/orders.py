@@ -139,6 +139,8 @@ class _Ordering:
                 method=self._method,
             )
             plan = await client.call("plan", order, Plan)
+            if plan.why_not is not None and not self._arguments.dry_run:
+                raise OperationError(f"{plan.operation.title} is refused: {plan.why_not}", code="refused")
             if not self._arguments.json:
                 sys.stdout.write("\n".join(_plan_lines(plan)) + "\n")
                 sys.stdout.flush()
@@ -146,8 +148,6 @@ class _Ordering:
                 start = Start(order=order, dry_run=True)
                 view = await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN)
                 return self._end(view)
-            if plan.why_not is not None:
-                raise OperationError(f"{plan.operation.title} is refused: {plan.why_not}", code="refused")
             start = Start(order=order, confirm=await self._confirmed(plan))
             begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
             if begun.state is OperationState.PLANNED:
