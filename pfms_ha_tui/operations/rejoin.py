@@ -83,10 +83,14 @@ class Rejoin(ClusterOperation):
         if not run.dry_run and run.fact("locked", bool) is None:
             self.hooks.start(HookEvent.REJOIN_STARTED, self.hook_facts(run))
 
-    async def recovery(self, states: Mapping[str, StepState], run: StepRun) -> Recovery:  # noqa: ARG002
-        """Back: it is left locked, following nobody, and the rejoin is simply begun again."""
+    async def recovery(self, states: Mapping[str, StepState], run: StepRun) -> Recovery:
+        """Forward once it was pointed at a master that still is one; else back, to be begun again."""
         if states["follow"] is StepState.DONE:
             return Recovery.RESUME
+        if run.fact("following", bool) is not None:
+            link = await self.try_link(self.asked.master)
+            if link is not None and not await link.is_read_only():
+                return Recovery.RESUME
         return Recovery.ROLL_BACK
 
     def outcome(self, run: StepRun) -> str:  # noqa: ARG002
@@ -319,5 +323,10 @@ class FollowAgain(Step):
         if await link.replication() is None:
             return None
         await link.execute(link.dialect.stop_replica)
+        promotion = run.need("promotion", Promotion)
+        state = await link.replication()
+        if state is not None and not promotion.by_gtid and state.executed != promotion.own:
+            # followed from the beginning again it would apply the same rows twice
+            return f"{self.node} is stopped at {state.executed}, read-only"
         await link.execute(link.dialect.reset_replica_all)
         return f"{self.node} follows nobody, read-only"

@@ -427,6 +427,8 @@ async def follow(
 ) -> None:
     """Point a read-only node at a master. It must have nothing that the master has not.
 
+    A node that follows that master already goes on from where it is.
+
     Raises:
         SqlError: it cannot be told.
         OperationError: the coordinates are not known.
@@ -437,7 +439,13 @@ async def follow(
     statement = change_source(
         operation, label, host=target.host, port=target.port, position=position, gtid=gtid, tls=tls
     )
-    if await link.replication() is not None:
+    state = await link.replication()
+    if state is not None and (state.source_host, state.source_port) == (target.host, target.port):
+        # a worker that was killed had pointed it there: from the beginning again, it would apply rows twice
+        await link.execute_all(dialect.set_read_only(True))
+        await link.execute(dialect.start_replica)
+        return
+    if state is not None:
         await link.execute(dialect.stop_replica)
         await link.execute(dialect.reset_replica_all)
     await link.execute_all(dialect.set_read_only(True))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from pathlib import Path
+from typing import TypeAlias
 
 import pymysql
 import pytest
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.timeout(150)
 
 PAIR = SandboxOptions(writer_rate=50)
 FULL = 30.0
-Session = pymysql.connections.Connection[pymysql.cursors.Cursor]
+Session: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
 
 
 async def test_a_full_connection_table_for_thirty_seconds_is_no_failover(pool: Pool, tmp_path: Path) -> None:
@@ -117,7 +118,9 @@ def _run(session: Session, *statements: str) -> None:
 
 def _kill_sessions(session: Session, user: str) -> None:
     with session.cursor() as cursor:
-        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (user,))
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE user = %s AND id <> CONNECTION_ID()", (user,)
+        )
         for (number,) in cursor.fetchall():
             with contextlib.suppress(pymysql.MySQLError):
                 cursor.execute(f"KILL {int(number)}")

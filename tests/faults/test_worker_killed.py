@@ -41,7 +41,7 @@ def moments(kind: str, *, every: bool = False) -> list[str]:
         f"{step}:{when}"
         for place, step in enumerate(OF_EACH[kind])
         for number, when in enumerate(WHENS)
-        if every or (place + number) % 2
+        if every or (place + number) % 2 or step == "follow"
     ]
 
 
@@ -92,6 +92,8 @@ async def settle(lab: FaultLab, worker: LabWorker) -> None:
     await lab.rows(10)
     await lab.assert_nothing_lost(master)
     lab.turn(master)
+    await lab.caught_up()
+    await lab.assert_nothing_lost(lab.slave)
 
 
 async def story(lab: FaultLab, kind: str, which: list[str]) -> None:
