@@ -5,17 +5,26 @@ from __future__ import annotations
 import random
 import struct
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.divergence import BASE, MERGED, Divergence, event, insert, rows_of, union
+from support.divergence import (
+    BASE,
+    MERGED,
+    Divergence,
+    event,
+    insert,
+    make_everything_tiny,
+    rows_of,
+    union,
+)
 
+from pfms_ha_tui.operations.merge.apply import MergeResult
 from pfms_ha_tui.operations.merge.control import Control
-from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest, new_directory
+from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest, new_directory, undo_directory
 from pfms_ha_tui.operations.merge.window import Window
-from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
+from pfms_ha_tui.sandbox import SandboxNode
 
 WINDOW = Window(BASE, BASE + 3600)
 ALL = ("tagente_datos", "tagente_datos_string", "tevento", "tagente_datos_inc", "tagente_datos_log4x")
@@ -58,18 +67,6 @@ TEXTS = [
     "long " * 100,
     "long " * 100 + "!",
 ]
-
-
-@pytest.fixture(scope="module")
-def divergence(flavor: Flavor) -> Iterator[Divergence]:
-    sandbox = Sandbox(SandboxOptions(flavor=flavor, rows=0, writer=False, boot_read_only=False))
-    sandbox.start_now()
-    try:
-        diverged = Divergence(sandbox)
-        diverged.split()
-        yield diverged
-    finally:
-        sandbox.stop_now()
 
 
 def moment(chance: random.Random) -> int:
@@ -135,7 +132,7 @@ MAKERS = {
 
 def diverge(divergence: Divergence, seed: int) -> None:
     """A common history, then rows of each side's own, and some that both got by themselves."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     divergence.clear()
     for table, make in MAKERS.items():
         common = [make(chance) for _ in range(chance.randint(0, 25))]
@@ -180,11 +177,66 @@ def diverge(divergence: Divergence, seed: int) -> None:
     insert(divergence.master, "tagente_datos_inc", [{**counters[0], "utimestamp": BASE + 900_000}])
 
 
+def children_expected(divergence: Divergence, table: str, parent: str) -> Counter[tuple[Any, ...]]:
+    """What the master should have after the merge, told by another way than the program's.
+
+    A child is named by its own content and its event's whole content, ids apart. It follows when its event is
+    in the window, or when it was written in the window and the master has the very same event.
+    """
+    identity = ("utimestamp", "event_type", "id_agente", "id_agentmodule")
+
+    def read(node: SandboxNode) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        events = {
+            row["id_evento"]: row for row in node.client.query("SELECT * FROM tevento", database="pandora")
+        }
+        children = node.client.query(f"SELECT * FROM {table}", database="pandora")
+        return [(row, events[row[parent]]) for row in children]
+
+    def name(child: dict[str, Any], of: dict[str, Any]) -> tuple[str, ...]:
+        own = [repr(value) for key, value in child.items() if key not in ("id", parent)]
+        return (*own, *(repr(value) for key, value in of.items() if key != "id_evento"))
+
+    masters = {
+        row["id_evento"]: row
+        for row in divergence.master.client.query("SELECT * FROM tevento", database="pandora")
+    }
+    by_event: dict[int, Counter[tuple[Any, ...]]] = {}
+    for child, of in read(divergence.master):
+        by_event.setdefault(of["id_evento"], Counter())[name(child, of)] += 1
+    mine: Counter[tuple[Any, ...]] = Counter()
+    late: dict[int, Counter[tuple[Any, ...]]] = {}
+    for child, of in read(divergence.losing):
+        if WINDOW.holds(of["utimestamp"]):
+            mine[name(child, of)] += 1
+        elif WINDOW.holds(child["utimestamp"]):
+            there = masters.get(of["id_evento"])
+            if there is not None and all(there[key] == of[key] for key in identity):
+                late.setdefault(there["id_evento"], Counter())[name(child, there)] += 1
+    before: Counter[tuple[Any, ...]] = Counter()
+    for number in by_event.keys() | late.keys():
+        before += by_event.get(number, Counter()) | late.get(number, Counter())
+    return before | mine
+
+
+def children_there(divergence: Divergence, table: str, parent: str) -> Counter[tuple[Any, ...]]:
+    """The same names of what the master has now."""
+    events = {
+        row["id_evento"]: row
+        for row in divergence.master.client.query("SELECT * FROM tevento", database="pandora")
+    }
+    found: Counter[tuple[Any, ...]] = Counter()
+    for child in divergence.master.client.query(f"SELECT * FROM {table}", database="pandora"):
+        of = events[child[parent]]
+        own = [repr(value) for key, value in child.items() if key not in ("id", parent)]
+        found[(*own, *(repr(value) for key, value in of.items() if key != "id_evento"))] += 1
+    return found
+
+
 def in_window(rows: Counter[tuple[Any, ...]], at: int) -> Counter[tuple[Any, ...]]:
     return Counter({row: n for row, n in rows.items() if WINDOW.holds(int(row[at]))})
 
 
-def merge(divergence: Divergence, archives: Path) -> Any:
+def merge(divergence: Divergence, archives: Path) -> MergeResult:
     request = MergeRequest(losing="node2", master="node1", window=WINDOW, tables=ALL)
     job = Merge(divergence.cluster, request)
     directory = new_directory(archives, "node2", "node1", 0.0)
@@ -199,11 +251,22 @@ def merge(divergence: Divergence, archives: Path) -> Any:
     return result
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.fixture(params=["usual", "tiny"])
+def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices as they are, and so small that every slice takes several members, passes and batches."""
+    if request.param == "tiny":
+        make_everything_tiny(monkeypatch)
+
+
+CHILDREN = (("tevent_comment", "id_event"), ("tevent_extended", "id_evento"))
+
+
+@pytest.mark.parametrize("seed", range(6))
 def test_after_a_merge_the_master_has_every_row_as_often_as_the_side_that_has_more_of_it(
-    divergence: Divergence, tmp_path: Path, seed: int
+    divergence: Divergence, tmp_path: Path, sizes: None, seed: int
 ) -> None:
     diverge(divergence, seed)
+    expected = {table: children_expected(divergence, table, parent) for table, parent in CHILDREN}
     before = {table: rows_of(divergence.master, table) for table in MERGED}
     losing = {table: rows_of(divergence.losing, table) for table in MERGED}
 
@@ -216,6 +279,8 @@ def test_after_a_merge_the_master_has_every_row_as_often_as_the_side_that_has_mo
     assert after["tagente_datos_inc"] - before["tagente_datos_inc"] == Counter(
         {row: n for row, n in losing["tagente_datos_inc"].items() if row[0] != "1"}
     )
+    for table, parent in CHILDREN:
+        assert children_there(divergence, table, parent) == expected[table], table
     assert {table: rows_of(divergence.losing, table) for table in MERGED} == losing
     assert result.quarantined == 0
 
@@ -223,3 +288,8 @@ def test_after_a_merge_the_master_has_every_row_as_often_as_the_side_that_has_mo
 
     assert again.added == 0
     assert {table: rows_of(divergence.master, table) for table in MERGED} == after
+
+    undone = undo_directory(divergence.cluster, result.directory, Control())
+
+    assert (undone.removed, undone.gone) == (result.added, 0)
+    assert {table: rows_of(divergence.master, table) for table in MERGED} == before

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pfms_ha_tui.config import load
 from pfms_ha_tui.config.settings import ClusterSettings
-from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode
+from pfms_ha_tui.operations.merge import archive, compare, families, reading, statements, throttle
+from pfms_ha_tui.operations.merge.apply import MergeResult
+from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest, new_directory
+from pfms_ha_tui.operations.merge.verify import Verification
+from pfms_ha_tui.operations.merge.window import Window
+from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
 from pfms_ha_tui.sandbox.schema import DATABASE
 
 BASE = 1_760_000_000
@@ -41,6 +50,27 @@ EVENT = {
 }
 
 
+def start(flavor: Flavor, **options: Any) -> Divergence:
+    """A sandbox of its own, split; the caller stops it."""
+    sandbox = Sandbox(SandboxOptions(flavor=flavor, rows=0, writer=False, boot_read_only=False, **options))
+    sandbox.start_now()
+    divergence = Divergence(sandbox)
+    divergence.split()
+    return divergence
+
+
+def make_everything_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices so small that each takes several members, passes and batches."""
+    monkeypatch.setattr(reading, "SLICE_ROWS", 7)
+    monkeypatch.setattr(reading, "SLICE_BYTES", 900)
+    monkeypatch.setattr(archive, "SLICE_BYTES", 300)
+    monkeypatch.setattr(compare, "MOST_KEYS", 3)
+    monkeypatch.setattr(families, "_MOST_EVENTS", 2)
+    monkeypatch.setattr(statements, "STATEMENT_BYTES", 200)
+    monkeypatch.setattr(throttle, "_FIRST_BATCH", 2)
+    monkeypatch.setattr(throttle, "_SMALLEST", 1)
+
+
 def cluster_of(sandbox: Sandbox) -> ClusterSettings:
     """The sandbox's cluster as the program sees it."""
     return load(sandbox.config_path).clusters[0]
@@ -70,6 +100,24 @@ class Divergence:
             script += [(f"TRUNCATE TABLE {table}", None) for table in MERGED]
             script += [("DELETE FROM tconfig WHERE token LIKE 'pfms%'", None)]
             node.client.script(script, database=DATABASE, timeout=60)
+
+    def job(self, window: Window, tables: Sequence[str] | None = None, **request: Any) -> Merge:
+        """A merge of node2 into node1."""
+        chosen = tuple(tables) if tables is not None else None
+        return Merge(
+            self.cluster,
+            MergeRequest(losing="node2", master="node1", window=window, tables=chosen, **request),
+        )
+
+    def merge(
+        self, archives: Path, window: Window, tables: Sequence[str] | None = None, **request: Any
+    ) -> tuple[MergeResult, Verification]:
+        """Archive, apply and verify."""
+        job = self.job(window, tables, **request)
+        directory = new_directory(archives, "node2", "node1", 0.0)
+        job.archive(directory, Control())
+        result = job.apply(directory, Control())
+        return result, job.verify(directory, result, Control())
 
     def both(self, table: str, rows: Iterable[Mapping[str, object]]) -> None:
         """History that was replicated before the split."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from pfms_ha_tui.nodes.dialect import quote_name
-from pfms_ha_tui.nodes.failures import SqlError
+from pfms_ha_tui.nodes.failures import SqlError, clean
 from pfms_ha_tui.operations.merge.compare import lookup
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.errors import MergeError
@@ -333,9 +333,13 @@ class Batches:
         return first
 
     def _look_at_warnings(self) -> None:
-        for row in self._master.session.query("SHOW WARNINGS"):
+        # The same time-out as the statement's: to set another one would clear the warnings.
+        warnings = self._master.session.query("SHOW WARNINGS", timeout=WRITE_TIMEOUT)
+        for row in warnings:
             if int(str(row["Code"])) in ROW_ERRORS:
-                raise RowChanged(f"the master would change the row: {row['Message']}")
+                raise RowChanged(f"the master would change the row: {clean(row['Message'])}")
+        if not warnings:
+            raise RowChanged("the master warned about the row and does not tell why")
 
     @property
     def _too_long(self) -> str:

@@ -146,7 +146,7 @@ def present(
     end: int,
     owners: Callable[[], Set[bytes]] | None,
     *,
-    most: int = MOST_KEYS,
+    most: int | None = None,
     at_least: int = 0,
 ) -> Iterator[Present]:
     """What the master has in a slice, in as many passes as memory asks for.
@@ -156,12 +156,13 @@ def present(
         start: Seconds, inclusive.
         end: Seconds, exclusive.
         owners: Tells the modules (or agents) of the slice at hand, if they are needed.
-        most: Rows in one pass.
+        most: Rows in one pass; ``None`` = :data:`MOST_KEYS`.
         at_least: Rows that the passes must have room for, whatever the master has.
 
     Raises:
         SqlError: the master cannot be asked.
     """
+    most = most or MOST_KEYS
     if at_least <= most:
         whole = _at_once(reader, start, end, most)
         if whole is not None:

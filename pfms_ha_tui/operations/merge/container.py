@@ -60,15 +60,18 @@ class Writer:
     def __init__(self, path: Path, *, append_at: int | None = None) -> None:
         self.path = path
         self._hash = hashlib.sha256()
+        self.length = append_at or 0
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
-            self._file.truncate(append_at or 0)
-            self._file.seek(append_at or 0)
         except OSError as error:
             raise failure(path, error) from error
-        self.length = append_at or 0
+        try:
+            self._file.truncate(self.length)
+            self._file.seek(self.length)
+        except OSError as error:
+            self._file.close()
+            raise failure(path, error) from error
 
     @property
     def sha256(self) -> str:

@@ -16,11 +16,12 @@ def insert_head(table: str, columns: Sequence[str]) -> bytes:
     return f"INSERT INTO {quote_name(table)} ({names}) VALUES\n".encode()
 
 
-def statements(head: bytes, rows: Sequence[bytes], longest: int = STATEMENT_BYTES) -> Iterator[bytes]:
+def statements(head: bytes, rows: Sequence[bytes], longest: int | None = None) -> Iterator[bytes]:
     """Rows' literals as INSERT statements without a semicolon, each at most ``longest`` bytes if it can be.
 
-    A single longer row makes a statement of its own.
+    A single longer row makes a statement of its own. ``None`` = :data:`STATEMENT_BYTES`.
     """
+    longest = longest or STATEMENT_BYTES
     start = size = 0
     total = sum(map(len, rows)) + 2 * len(rows)
     if total <= longest:

@@ -1,0 +1,130 @@
+"""Rows of modules and agents that the master does not have, or has as something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.divergence import BASE, Divergence, event, insert, rows_of
+
+from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.inventory import Owner, Unknown, Why
+from pfms_ha_tui.operations.merge.window import Window
+
+WINDOW = Window(BASE, BASE + 600)
+
+
+@pytest.fixture(autouse=True)
+def inventory_as_it_was(divergence: Divergence) -> Iterator[None]:
+    yield
+    for node in (divergence.master, divergence.losing):
+        node.client.script(
+            [
+                ("DELETE FROM tagente WHERE id_agente >= 500", None),
+                ("DELETE FROM tagente_modulo WHERE id_agente_modulo >= 5000", None),
+            ],
+            database="pandora",
+        )
+
+
+def agent(number: int, name: str) -> dict[str, object]:
+    return {"id_agente": number, "nombre": name, "alias": name}
+
+
+def module(number: int, of: int, name: str) -> dict[str, object]:
+    return {"id_agente_modulo": number, "id_agente": of, "nombre": name, "id_tipo_modulo": 1}
+
+
+def value(number: int, moment: int = BASE + 5) -> dict[str, object]:
+    return {"id_agente_modulo": number, "datos": 1.5, "utimestamp": moment}
+
+
+def skipped(divergence: Divergence) -> dict[tuple[Owner, int], tuple[Unknown, int]]:
+    plan = divergence.job(WINDOW).plan(Control())
+    return {(one.owner, one.id): (one, rows) for one, rows in plan.skipped}
+
+
+def test_rows_of_modules_made_on_the_losing_side_are_skipped_and_listed_by_name(
+    divergence: Divergence, tmp_path: Path
+) -> None:
+    insert(divergence.losing, "tagente", [agent(500, "new-host")])
+    insert(
+        divergence.losing, "tagente_modulo", [module(5000, 500, "New&#x20;module"), module(5001, 1, "More")]
+    )
+    insert(divergence.losing, "tagente_datos", [value(5000), value(5000), value(5001), value(1)])
+    insert(
+        divergence.losing,
+        "tevento",
+        [
+            event(BASE + 1, id_agente=500, id_agentmodule=5000),
+            event(BASE + 1, id_agente=1, id_agentmodule=5001),
+            event(BASE + 1, id_agente=1, id_agentmodule=1),
+            event(BASE + 1, id_agente=0, id_agentmodule=0),
+        ],
+    )
+
+    found = skipped(divergence)
+    unknown, rows = found[Owner.MODULE, 5000]
+    assert (unknown.why, unknown.name, unknown.agent, rows) == (Why.MISSING, "New&#x20;module", "new-host", 2)
+    assert found[Owner.MODULE, 5001][1] == 2
+    assert (found[Owner.AGENT, 500][0].name, found[Owner.AGENT, 500][1]) == ("new-host", 1)
+
+    result, check = divergence.merge(tmp_path, WINDOW)
+    assert check.good
+    assert {(one.owner, one.id): rows for one, rows in result.skipped} == {
+        key: rows for key, (_, rows) in found.items()
+    }
+    assert sum(rows_of(divergence.master, "tagente_datos").values()) == 1
+    assert sum(rows_of(divergence.master, "tevento").values()) == 2
+
+
+def test_rows_of_a_module_deleted_on_both_sides_are_said_to_be_of_a_deleted_one(
+    divergence: Divergence,
+) -> None:
+    insert(divergence.losing, "tagente_datos", [value(7777)])
+    assert skipped(divergence)[Owner.MODULE, 7777][0].why is Why.DELETED
+
+
+def test_a_number_that_both_sides_gave_to_different_things_is_not_mixed_up(
+    divergence: Divergence, tmp_path: Path
+) -> None:
+    insert(divergence.losing, "tagente", [agent(500, "one")])
+    insert(divergence.master, "tagente", [agent(500, "another")])
+    for node in (divergence.losing, divergence.master):
+        # The very same module name on agents of the same number that are different hosts.
+        insert(node, "tagente_modulo", [module(5000, 500, "CPU&#x20;Load")])
+    insert(divergence.losing, "tagente_modulo", [module(5001, 1, "Disk")])
+    insert(divergence.master, "tagente_modulo", [module(5001, 1, "Memory")])
+    insert(divergence.losing, "tagente_datos", [value(5000), value(5001)])
+    insert(divergence.losing, "tevento", [event(BASE + 1, id_agente=500, id_agentmodule=0)])
+
+    found = skipped(divergence)
+    assert found[Owner.MODULE, 5000][0].why is Why.TAKEN
+    assert (found[Owner.MODULE, 5001][0].name, found[Owner.MODULE, 5001][0].other) == (
+        "Disk",
+        "Memory of db-01.example.org",
+    )
+    assert found[Owner.AGENT, 500][0].other == "another"
+
+    result, check = divergence.merge(tmp_path, WINDOW)
+    assert (result.added, check.good) == (0, True)
+
+
+def test_a_module_or_agent_that_was_renamed_is_still_the_same(divergence: Divergence, tmp_path: Path) -> None:
+    insert(divergence.losing, "tagente", [agent(500, "host")])
+    insert(divergence.master, "tagente", [agent(500, "host-renamed")])
+    insert(divergence.losing, "tagente_modulo", [module(5000, 500, "Disk"), module(5001, 1, "Free")])
+    insert(
+        divergence.master, "tagente_modulo", [module(5000, 500, "Disk"), module(5001, 1, "Free&#x20;space")]
+    )
+    # Measurements from before the window on both sides: there was one history.
+    divergence.both("tagente_datos", [value(5000, BASE - 100), value(5001, BASE - 100)])
+    insert(divergence.losing, "tagente_datos", [value(5000), value(5001)])
+
+    plan = divergence.job(WINDOW).plan(Control())
+    assert plan.skipped == ()
+    assert set(plan.renamed) == {(Owner.AGENT, 500), (Owner.MODULE, 5001)}
+
+    result, check = divergence.merge(tmp_path, WINDOW)
+    assert (result.added, check.good) == (2, True)
