@@ -43,6 +43,8 @@ class ClonePlan(msgspec.Struct, frozen=True, kw_only=True):
     """The target's."""
     inode: str
     """``device:inode`` of the target's datadir: its name while the server is stopped."""
+    owner: str
+    """The account that owns the target's datadir."""
     pid_file: str | None
     """The target's."""
     was_running: bool

@@ -33,7 +33,7 @@ _LIBRARY = "mysql_clone.so"
 _OURS = frozenset(
     {
         *("--datadir", "--init-file", "--socket", "--port", "--pid-file", "--log-error", "--mysqlx"),
-        *("--skip-networking", "--daemonize", "--admin-port"),
+        *("--skip-networking", "--daemonize", "--admin-port", "--user"),
     }
 )
 _SHUT_DOWN = "3707"
@@ -197,8 +197,8 @@ async def _serve(target: Host, plan: ClonePlan, statements: str, *options: str) 
             *_server(plan),
             f"--datadir={plan.new}",
             f"--log-error={log}",
-            f"--socket={plan.new}.sock",
-            f"--pid-file={plan.new}.pid",
+            f"--socket={plan.new}/pfms-ha.sock",
+            f"--pid-file={plan.new}/pfms-ha.pid",
             "--skip-networking",
             f"--init-file={tools.CREDENTIALS}",
             "--skip-replica-start",
@@ -213,7 +213,7 @@ async def _serve(target: Host, plan: ClonePlan, statements: str, *options: str) 
         f": >{shlex.quote(log)}; chown --reference={shlex.quote(plan.datadir)} {shlex.quote(log)}; "
         f'{command} </dev/null >/dev/null 2>&1; echo "ended with $?"; '
         f"grep -E 'ERROR|Clone' {shlex.quote(log)} | tail -n {_KEPT_LINES}; "
-        f"rm -f {shlex.quote(log)} {shlex.quote(plan.new)}.sock* {shlex.quote(plan.new)}.pid"
+        f"rm -f {shlex.quote(log)} {shlex.quote(plan.new)}/pfms-ha.*"
     )
     said: deque[str] = deque(maxlen=_KEPT_LINES + 1)
     await target.follow(script, said.append, given=statements.encode())
@@ -227,7 +227,7 @@ def _server(plan: ClonePlan) -> list[str]:
     """How the target's own server is started, without what must not be shared with a second one."""
     program, *arguments = plan.target_command
     kept = [word for word in arguments if word.partition("=")[0] not in _OURS]
-    return [program, *kept]
+    return [program, *kept, f"--user={plan.owner}"]
 
 
 def _sql(value: str) -> str:

@@ -305,6 +305,7 @@ class Preflight:
             threads=max(1, params.threads if params.threads is not None else settings.threads),
             datadir=target.path,
             inode=target.inode,
+            owner=target.owner.partition(":")[0],
             pid_file=proved.pid_file if proved else self._facts_pid_file(),
             was_running=proved is not None,
             was_replicating=found.replicating,
@@ -390,7 +391,16 @@ class Preflight:
             complaints.append(
                 f"the CLONE plugin needs the same version: {dialect.text} and {target.dialect.text}"
             )
+        if self._found.target_proved is not None and await self._confined(self._found.target_proved.pid):
+            complaints.append(
+                f"AppArmor keeps the server of {params.target} within its datadir, so that a second one"
+                " beside it cannot be filled: choose another method, or allow the directory in its profile"
+            )
         return complaints
+
+    async def _confined(self, pid: int) -> bool:
+        said = await self._host(self._params.target).ask(f"cat /proc/{pid:d}/attr/current 2>/dev/null; true")
+        return "(enforce)" in said.stdout
 
     def _zstd(self, method: CloneMethod) -> bool:
         params, wanted = (

@@ -247,8 +247,9 @@ async def _carry(reading: Process, writing: Process, bandwidth: int | None) -> N
                 await asyncio.sleep(max(0.0, due - loop.time()))
         writing.stdin.write_eof()
     except (BrokenPipeError, ConnectionError):
-        # The other end has stopped reading; why, it says itself on its stderr.
-        reading.terminate()
+        # The other end has stopped reading; why, it says itself on its stderr. A signal would not do: a
+        # backup tool that waits for its output to be read does not hear it.
+        reading.close()
 
 
 def tool_of(plan: ClonePlan) -> Tool:
