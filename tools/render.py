@@ -25,11 +25,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support import console_past as past  # noqa: E402
 from support.console_states import STATES  # noqa: E402
 from support.console_story import StillClock  # noqa: E402
+from support.scripted import ScriptedWorker  # noqa: E402
 
 from pfms_ha_tui.config.settings import ConsoleSettings  # noqa: E402
 from pfms_ha_tui.console.app import Console  # noqa: E402
 from pfms_ha_tui.console.scene import Clock  # noqa: E402
-from pfms_ha_tui.worker.scripted import ScriptedWorker  # noqa: E402
 
 FONT = "DejaVu Sans Mono"
 CELL = 12.2

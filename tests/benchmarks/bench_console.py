@@ -26,10 +26,10 @@ if __name__ == "__main__":
 
 from support import console_past, console_states
 from support.console_terminal import Terminal, environment
+from support.scripted import ScriptedWorker
 
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.worker.protocol import ClusterState
-from pfms_ha_tui.worker.scripted import ScriptedWorker
 
 CONFIG = """
 [worker]

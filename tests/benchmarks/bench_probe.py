@@ -2,15 +2,18 @@
 
 Run as ``python tests/benchmarks/bench_probe.py`` or ``pytest -m bench tests/benchmarks/bench_probe.py``.
 
-probe    from sending the questions to the last byte of the answers, on a healthy local node (goal: median ≤ 5 ms)
+probe    from sending the questions to the last byte of the answers, on a healthy local node
+         (goal: median ≤ 5 ms)
 cpu      of one core, for 100 probers at 1 s ticks; the 100 servers at the wire are another process
-notice   kill -9 → the second refusal is reported, at an interval of a minute, so it is the open socket that tells
+notice   kill -9 → the second refusal is reported, at an interval of a minute, so that it is the open
+         socket that tells
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -44,7 +47,8 @@ def spread(values: list[float]) -> str:
     ordered = sorted(values)
     late = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
     return (
-        f"median {statistics.median(ordered) * 1e3:.1f} ms, p99 {late * 1e3:.1f} ms, max {ordered[-1] * 1e3:.1f} ms"
+        f"median {statistics.median(ordered) * 1e3:.1f} ms, "
+        f"p99 {late * 1e3:.1f} ms, max {ordered[-1] * 1e3:.1f} ms"
     )
 
 
@@ -97,7 +101,8 @@ def crowd_cost() -> tuple[float, float]:
         cluster = fake_cluster(*ports, policy=Policy(interval=1.0))
         recorders = [Recorder() for _ in ports]
         probers = [
-            NodeProber(node, cluster, recorder) for node, recorder in zip(cluster.nodes, recorders, strict=True)
+            NodeProber(node, cluster, recorder)
+            for node, recorder in zip(cluster.nodes, recorders, strict=True)
         ]
         for prober in probers:
             prober.start()
@@ -113,10 +118,11 @@ def crowd_cost() -> tuple[float, float]:
     latencies: list[float] = []
     for recorder in recorders:
         times = [seen.mono for seen in recorder.seen]
-        gaps += [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+        gaps += [later - sooner for sooner, later in itertools.pairwise(times)]
         latencies += [seen.latency for seen in recorder.seen if seen.latency is not None]
     late = sorted(gaps)[int(len(gaps) * 0.99)]
-    print(f"{CROWD} probers at 1 s: {used * 100:.1f} % of a core, gap p99 {late * 1e3:.0f} ms; {spread(latencies)}")
+    print(f"{CROWD} probers at 1 s: {used * 100:.1f} % of a core, gap p99 {late * 1e3:.0f} ms")
+    print(f"{CROWD} probers, latency: {spread(latencies)}")
     print(f"{CROWD} probers stopped in {ended:.2f} s")
     return used, late
 

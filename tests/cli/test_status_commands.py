@@ -13,10 +13,10 @@ import pytest
 from support import console_states as states
 from support.console_past import past_events
 from support.console_story import CLUSTER
+from support.scripted import ScriptedWorker
 
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.worker.protocol import ClusterState
-from pfms_ha_tui.worker.scripted import ScriptedWorker
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from support import console_states as states
 from support.console_app import DEADLINE, NamedWorker, tell
 from support.console_past import past_events
 from support.console_story import CLUSTER, MONO, WALL, StillClock
+from support.scripted import ScriptedWorker
 
 from pfms_ha_tui.cluster.event import LagSample
 from pfms_ha_tui.console import link as link_module
@@ -22,7 +23,6 @@ from pfms_ha_tui.console.link import Link, Start
 from pfms_ha_tui.console.scene import LAG_WINDOW, Board, Phase, Scene
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.worker.protocol import ClusterState
-from pfms_ha_tui.worker.scripted import ScriptedWorker
 
 
 @dataclass

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from support import console_past as past
 from support.console_story import WALL, StillClock
+from support.scripted import ScriptedWorker
 from textual.pilot import Pilot
 
 from pfms_ha_tui.config.settings import ConsoleSettings
 from pfms_ha_tui.console.app import Console
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import ClusterState, Rights, Welcome
-from pfms_ha_tui.worker.scripted import ScriptedWorker
 
 DEADLINE = 30.0
 

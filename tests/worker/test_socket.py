@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.scripted import ScriptedWorker
 
 from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind, Severity
 from pfms_ha_tui.cluster.event import Event, LagSample
@@ -43,7 +44,6 @@ from pfms_ha_tui.worker.protocol import (
     Welcome,
     encode,
 )
-from pfms_ha_tui.worker.scripted import ScriptedWorker
 
 DEADLINE = 20.0
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.scripted import ScriptedWorker
 
 from pfms_ha_tui.worker import connection as connection_module
 from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import MAX_LINE, ClusterState, Notice, Response
-from pfms_ha_tui.worker.scripted import ScriptedWorker
 
 HELLO = b'{"id":1,"method":"hello","params":{"protocol":1,"client":"fuzz"}}\n'
 DEADLINE = 20.0
