@@ -4,7 +4,8 @@
 gone         refused ``connect_retries`` times at least ``retry_gap`` apart, and either every slave that
              was receiving lost it too, or its own host runs no database process
 hung         no answer for ``unresponsive_after``, confirmed through a slave's host or by its own host
-             (process frozen); needs SSH to its host, where the process is killed first
+             (process frozen); needs SSH to its host since the fault began, where the process is killed
+             first
 unreachable  no sign of life for anybody for ``isolation_hold``, a slave or its host confirms it, and a
              configured witness answers us
 ===========  ==========================================================================================
@@ -166,11 +167,23 @@ class _Judge:
         return self._silence() >= self.policy.unresponsive_after - _SLACK
 
     def _hung_confirmed(self, process: ProcessState) -> bool:
-        if ssh_up(self.master, self.snapshot, _SHELL_FRESH) is not True:
+        if not self._host_answers():
             return False
         if process is ProcessState.FROZEN:
             return self.seen.reach in (Reach.HUNG, Reach.UNREACHABLE)
         return self.seen.reach is Reach.HUNG and bool(self._lost_through_hosts())
+
+    def _host_answers(self) -> bool:
+        """Whether SSH to its host worked in a look that began within the fault.
+
+        An older look tells nothing: a cut link hangs just like a hung server, and what stops the process
+        would arrive when the link is back, at a server that was well all the time.
+        """
+        if ssh_up(self.master, self.snapshot, _SHELL_FRESH) is not True or self.master.shell is None:
+            return False
+        since = self.master.fault_since
+        began = self.master.shell.mono - (self.master.shell.latency or 0.0)
+        return since is not None and began >= since - _SLACK
 
     def _lost_through_hosts(self) -> list[Testimony]:
         return [voice for voice in self.voices if voice.kind is Witness.VIA_SSH and voice.says is Says.LOST]

@@ -191,15 +191,21 @@ class Fence(Step):
             if seen is not None and seen.state is ProcessState.NONE:
                 how = "no server process"
             else:
+                await self._still_silent()
                 how = await prove_gone(self.operation, self.asked.old_master)
         except PfmsError as error:
-            if self.asked.fencing_required:
+            if self.asked.fencing_required or error.code == "guard":
                 raise
             await run.note(old_state=OldMaster.UNPROVEN)
             return f"not fenced, which the policy accepts: {error.reason}"
         killed = "killed" in how
         await run.note(old_state=OldMaster.KILLED if killed else OldMaster.GONE)
         return f"{self.asked.old_master}: {how}"
+
+    async def _still_silent(self) -> None:
+        """A server that has come to itself is not killed, unless a person wants that."""
+        if not self.asked.by_person and await answers(self.operation.context.node(self.asked.old_master)):
+            raise OperationError("it answers again: it is not killed", node=self.node, code="guard")
 
     async def undo(self, run: StepRun) -> str | None:  # noqa: ARG002
         """A killed process stays killed: its service or a person starts it again."""
