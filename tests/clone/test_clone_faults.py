@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.cloning import clone_of, leftover_programs, nothing_left
 from support.operating import Surgery, all_rows_on, follows, is_writable, surgery, until
+from support.smalldisk import datadir_on_small_disk
 
 from pfms_ha_tui.config.settings import CloneMethod, ClusterSettings, Compression, Transfer
 from pfms_ha_tui.operations.catalog import PROCEDURES
@@ -252,14 +251,7 @@ async def test_a_network_that_is_cut_for_twenty_seconds_loses_nothing(kit: Surge
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system to fill")
 async def test_a_full_disk_of_the_target_is_told_and_undone(kit: Surgery) -> None:
     node2 = kit.sandbox.nodes[1]
-    with small_disk(node2.directory / "small") as small:
-        await node2.stop()
-        await asyncio.to_thread(shutil.move, node2.datadir, small / "data")
-        config = node2.files.config
-        config.write_text(
-            config.read_text().replace(f"datadir = {node2.datadir}", f"datadir = {small / 'data'}")
-        )
-        await node2.start()
+    async with datadir_on_small_disk(node2, spare=250 * 2**20) as small:
         task = await under_way(kit)
         with contextlib.suppress(OSError), (small / "filler").open("wb", buffering=0) as filler:
             while True:
@@ -269,21 +261,6 @@ async def test_a_full_disk_of_the_target_is_told_and_undone(kit: Surgery) -> Non
         assert "No space left" in (view.text or "") or "unpack" in (view.text or "")
         (small / "filler").unlink()
         await old_data_works(kit)
-        await node2.stop()
-
-
-@contextlib.contextmanager
-def small_disk(place: Path) -> Iterator[Path]:
-    """A file system of its own in memory."""
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(place)]
-    mounted = subprocess.run(mount, capture_output=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def kill_program(sandbox: Sandbox, words: str) -> None:

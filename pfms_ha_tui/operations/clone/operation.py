@@ -18,7 +18,7 @@ from pfms_ha_tui.operations.clone.copying import Check, MakeDirectory, Prepare, 
 from pfms_ha_tui.operations.clone.joining import CatchUp, Compare, FollowMaster
 from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
 from pfms_ha_tui.operations.clone.scripted import RunScript, ScriptCheck
-from pfms_ha_tui.operations.clone.swapping import RemoveOld, StartTarget, StopTarget, Swap
+from pfms_ha_tui.operations.clone.swapping import GiveUpOld, RemoveOld, StartTarget, StopTarget, Swap
 from pfms_ha_tui.operations.context import Context
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
@@ -45,6 +45,7 @@ class Clone(CloneOperation):
             else [
                 Check(self),
                 MakeDirectory(self),
+                GiveUpOld(self),
                 Transfer(self),
                 Prepare(self),
                 StopTarget(self),

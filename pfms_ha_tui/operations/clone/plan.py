@@ -23,6 +23,9 @@ class CloneParams(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth: int | None = None
     """Bytes per second."""
     threads: int | None = None
+    give_up_old: bool = False
+    """A person confirmed, a second time, that the old data may be removed *before* the copy, if there is no
+    room for both. Where there is room it is kept all the same."""
     force_source: bool = False
     """A person named this source although it lags or does not replicate well."""
 
@@ -61,6 +64,8 @@ class ClonePlan(msgspec.Struct, frozen=True, kw_only=True):
     gtid: bool
     tls: bool
     staging: str
+    give_up_old: bool = False
+    """There is no room for both, and that was confirmed: the old data goes first."""
 
     @property
     def new(self) -> str:

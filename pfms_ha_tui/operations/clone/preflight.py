@@ -293,7 +293,7 @@ class Preflight:
         if bandwidth is not None and bandwidth < 64 * 1024:
             self._complain(f"a bandwidth of {bandwidth} bytes per second would never end")
         direct = method is not CloneMethod.PLUGIN and await self._direct(method, bandwidth)
-        self._room(target, source.place)
+        give_up = self._room(target, source.place)
         proved = found.target_proved
         return ClonePlan(
             token=self._token,
@@ -317,6 +317,7 @@ class Preflight:
             gtid=found.gtid,
             tls=found.tls,
             staging=self._staging(source.place),
+            give_up_old=give_up,
         )
 
     def _facts_pid_file(self) -> str | None:
@@ -332,15 +333,25 @@ class Preflight:
         parent = str(settings.staging_dir) if settings.staging_dir else place.path.rsplit("/", 1)[0]
         return f"{parent.rstrip('/')}/pfms-ha-backup-{self._token}"
 
-    def _room(self, target: Place, source: Place) -> None:
-        needed = int(source.size * _SPARE) + _SPARE_BYTES
+    def _room(self, target: Place, source: Place) -> bool:
+        """Whether there is room for the copy only without the old data, and that was confirmed."""
+        label, needed = self._params.target, int(source.size * _SPARE) + _SPARE_BYTES
         if target.free is None:
-            self._complain(f"how much room {self._params.target} has could not be measured")
-        elif target.free < needed:
+            self._complain(f"how much room {label} has could not be measured")
+            return False
+        if target.free >= needed:
+            return False
+        short = (
+            f"{label} has {humanize.naturalsize(target.free)} free beside its datadir, the copy of"
+            f" {self._params.source} needs {humanize.naturalsize(needed)}"
+        )
+        if target.free + target.whole < needed:
+            self._complain(f"{short}: make room")
+        elif not self._params.give_up_old:
             self._complain(
-                f"{self._params.target} has {humanize.naturalsize(target.free)} free beside its datadir, the"
-                f" copy of {self._params.source} needs {humanize.naturalsize(needed)}: make room"
+                f"{short}: make room, or confirm that the old data of {label} is removed before the copy"
             )
+        return self._params.give_up_old
 
     def _has(self, label: str, name: str) -> bool:
         return name in self._found.programs.get(label, {})

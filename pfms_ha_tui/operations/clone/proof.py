@@ -44,6 +44,7 @@ say boot "$(cat /proc/sys/kernel/random/boot_id)"
 say links "$(find "$D" -maxdepth 2 -type l | head -n 3 | tr '\\n' ' ')"
 say left "$(ls -d "$D".pfms-ha-* 2>/dev/null | tr '\\n' ' ')"
 [ -w "$D/.." ] && [ "$(id -u)" = 0 ] && say root yes
+say whole "$(du -sxB1 "$D" | cut -f1)"
 say size "$({size})"
 say end yes
 """
@@ -86,6 +87,8 @@ class Place:
     """Bytes of memory that are to be had."""
     size: int
     """Bytes of data files."""
+    whole: int
+    """Bytes that all of it takes on its disk, logs included."""
     own_mount: bool
     """It is a mount point itself, or has one below it: it cannot be renamed."""
     is_data: bool
@@ -117,6 +120,7 @@ async def look(host: Host, datadir: str) -> Place:
         free=int(values["free"]) if values.get("free", "").isdigit() else None,
         memory=int(memory) * 1024 if memory.isdigit() else None,
         size=int(values["size"]) if values.get("size", "").isdigit() else 0,
+        whole=int(values["whole"]) if values.get("whole", "").isdigit() else 0,
         own_mount=values.get("device") != values.get("parent") or values.get("mounts") != "0",
         is_data=values.get("data") == "yes",
         links=values.get("links", ""),

@@ -17,11 +17,13 @@ from pfms_ha_tui.operations.clone.base import PLAN, CloneOperation, CloneStep, p
 from pfms_ha_tui.operations.clone.copying import NEW_INODE
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.records import MarkKind
-from pfms_ha_tui.operations.step import OnFailure, StepRun
+from pfms_ha_tui.operations.step import OnFailure, Skip, StepRun
 from pfms_ha_tui.operations.waiting import await_progress
 
 STOPPING = "stopping"
 """Fact: from here on the target is out of service."""
+GIVEN_UP = "given_up"
+"""Fact: the old data was removed before the copy."""
 _SERVICE_TIMEOUT = 600.0
 """Seconds: a server with much to flush, or to recover, takes its time."""
 _ANSWER_TIMEOUT = 120.0
@@ -60,6 +62,51 @@ sync -f "$D" 2>/dev/null || sync
 """
 
 
+class GiveUpOld(CloneStep):
+    """Without room for both, and after a second confirmation: the old data goes before the copy."""
+
+    name = "give_up"
+    cancel_before = True
+
+    def __init__(self, operation: CloneOperation) -> None:
+        super().__init__(operation)
+        self.node = self.target
+        self.title = f"remove the old data of {self.target} first, for want of room"
+
+    def preview(self) -> Sequence[str]:
+        """The command, if it is to run at all."""
+        plan = self.operation.plan
+        if plan is None or not plan.give_up_old:
+            return ()
+        return (f"rm -rf --one-file-system {plan.datadir}/*  (the server stopped)",)
+
+    async def rehearse(self, run: StepRun) -> str | None:
+        """Whether it will be done."""
+        if not run.need(PLAN, ClonePlan).give_up_old:
+            raise Skip("there is room for both")
+        return f"the old data of {self.target} would be removed before the copy"
+
+    async def run(self, run: StepRun) -> str | None:
+        """Stop the server and empty its datadir, known by its inode; its keys and own settings stay."""
+        plan = self.operation.planned(run)
+        if not plan.give_up_old:
+            raise Skip("there is room for both")
+        await out_of_service(self.operation, plan, run)
+        await run.note(**{GIVEN_UP: True})
+        datadir = shlex.quote(plan.datadir)
+        script = (
+            f'[ "$(stat -c %d:%i {datadir})" = {plan.inode} ] || exit 5; cd {datadir} || exit 6; '
+            "find . -xdev -mindepth 1 -maxdepth 1 ! -name '*.pem' ! -name mysqld-auto.cnf"
+            " -exec rm -rf --one-file-system {} +"
+        )
+        await self.operation.target_host(plan).run(script, f"emptying {plan.datadir}", timeout=3600.0)
+        return "removed, as was confirmed"
+
+    async def undo(self, run: StepRun) -> str | None:
+        """It cannot be: that is what was confirmed."""
+        return "the old data was removed, as was confirmed" if run.fact(GIVEN_UP, bool) else None
+
+
 class StopTarget(CloneStep):
     """Take the old server out of service; the node is not to be trusted from here on."""
 
@@ -78,11 +125,7 @@ class StopTarget(CloneStep):
     async def run(self, run: StepRun) -> str | None:
         """Stop it, and see that no process is left."""
         plan = self.operation.planned(run)
-        await run.note(**{STOPPING: True})
-        reason = f"its resync from {self.source} has not finished"
-        await self.operation.mark(run, self.target, MarkKind.NEEDS_RESYNC, reason)
-        service = self.operation.target_service(plan)
-        await service.stop(plan.pid_file, plan.datadir, timeout=_SERVICE_TIMEOUT)
+        await out_of_service(self.operation, plan, run)
         return "no server process is left" if plan.was_running else "it did not run"
 
     async def undo(self, run: StepRun) -> str | None:
@@ -90,6 +133,8 @@ class StopTarget(CloneStep):
         plan = run.fact(PLAN, ClonePlan)
         if plan is None or run.fact(STOPPING, bool) is None or not plan.was_running:
             return None
+        if run.fact(GIVEN_UP, bool):
+            return f"{self.target} has no data: clone it again"
         service = self.operation.target_service(plan)
         try:
             await patiently(run, lambda: service.start(timeout=_SERVICE_TIMEOUT))
@@ -197,6 +242,19 @@ class RemoveOld(CloneStep):
         )
         await self.operation.target_host(plan).run(script, f"removing {plan.aside}", timeout=3600.0)
         return f"{plan.aside} removed"
+
+
+async def out_of_service(operation: CloneOperation, plan: ClonePlan, run: StepRun) -> None:
+    """Mark the target and stop its server, seeing that no process is left.
+
+    Raises:
+        ShellError: it did not stop.
+    """
+    await run.note(**{STOPPING: True})
+    reason = f"its resync from {operation.asked.source} has not finished"
+    await operation.mark(run, operation.asked.target, MarkKind.NEEDS_RESYNC, reason)
+    service = operation.target_service(plan)
+    await service.stop(plan.pid_file, plan.datadir, timeout=_SERVICE_TIMEOUT)
 
 
 async def answering(operation: CloneOperation, label: str, run: StepRun) -> Link:
