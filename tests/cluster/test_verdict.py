@@ -232,6 +232,21 @@ class TestHung:
         made.ticks(2)
         assert made.kind() is DiagnosisKind.MASTER_HUNG
 
+    @pytest.mark.parametrize("after_the_last_answer", [-0.5, 0.2])
+    def test_a_cut_link_that_looks_like_a_hang_is_none_without_ssh_within_the_fault(
+        self, after_the_last_answer: float
+    ) -> None:
+        """Open connections across a cut link just say nothing, and the look through SSH hangs as well."""
+        made = lab()
+        made.freeze("node1")
+        made.servers["node1"].process = ProcessState.RUNNING
+        made.servers["node1"].looked_at = made.mono + after_the_last_answer
+        made.ticks(4)
+        made.say("node2", "node1", Says.LOST)
+        made.ticks(10)
+        assert made.kind() is DiagnosisKind.MASTER_SUSPECT
+        assert made.action() is Action.NONE
+
     def test_without_a_second_pair_of_eyes_it_counts_as_unreachable(self) -> None:
         made = lab()
         made.freeze("node1")

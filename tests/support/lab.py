@@ -99,6 +99,8 @@ class Server:
     ssh: SshState = SshState.UP
     process: ProcessState = ProcessState.RUNNING
     can_fence: bool | None = True
+    looked_at: float | None = None
+    """When its host was looked at last, if not now: a look that hangs leaves the older one standing."""
     sync: Sync = field(default_factory=Sync)
     disabled: bool = False
     attempts: int = 0
@@ -304,7 +306,7 @@ class Lab:
         return ShellObservation(
             label=server.label,
             at=self.at,
-            mono=self.mono,
+            mono=self.mono if server.looked_at is None else server.looked_at,
             state=server.ssh,
             process=server.process if up else ProcessState.UNKNOWN,
             can_fence=server.can_fence if up else None,
