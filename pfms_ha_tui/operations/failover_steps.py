@@ -151,11 +151,7 @@ class Fence(Step):
         facts = self.operation.context.host_facts.get(self.asked.old_master, NOWHERE)
         if shell is None:
             return None
-        try:
-            return await shell.find_process(facts.pid_file, facts.datadir)
-        except PfmsError:
-            # the fence asks again and tells why it cannot
-            return None
+        return await shell.find_process(facts.pid_file, facts.datadir)
 
     def preview(self) -> Sequence[str]:
         """What is done on its host."""
@@ -186,13 +182,8 @@ class Fence(Step):
     async def run(self, run: StepRun) -> str | None:
         """Fence it, and any node that we may have opened without knowing."""
         await self._resolve_others(run)
-        seen = await self._look if self._look is not None else None
         try:
-            if seen is not None and seen.state is ProcessState.NONE:
-                how = "no server process"
-            else:
-                await self._still_silent()
-                how = await prove_gone(self.operation, self.asked.old_master)
+            how = await self._proved()
         except PfmsError as error:
             if self.asked.fencing_required or error.code == "guard":
                 raise
@@ -201,6 +192,20 @@ class Fence(Step):
         killed = "killed" in how
         await run.note(old_state=OldMaster.KILLED if killed else OldMaster.GONE)
         return f"{self.asked.old_master}: {how}"
+
+    async def _proved(self) -> str:
+        """How the old master is proved to be gone."""
+        seen: FoundProcess | None = None
+        try:
+            seen = await self._look if self._look is not None else None
+        except PfmsError:
+            # where proof is needed its host is asked again; where it is not, once has to do
+            if not self.asked.fencing_required and not self.asked.by_person:
+                raise
+        if seen is not None and seen.state is ProcessState.NONE:
+            return "no server process"
+        await self._still_silent()
+        return await prove_gone(self.operation, self.asked.old_master)
 
     async def _still_silent(self) -> None:
         """A server that has come to itself is not killed, unless a person wants that."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pfms_ha_tui.cluster.candidates import eligible, why_not_candidate
 from pfms_ha_tui.cluster.decision import Action, Decision
-from pfms_ha_tui.cluster.diagnosis import Diagnosis
+from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind
 from pfms_ha_tui.cluster.guards import readiness
 from pfms_ha_tui.cluster.permits import (
     why_not_failover,
@@ -18,6 +18,7 @@ from pfms_ha_tui.cluster.permits import (
     why_not_resync,
     why_not_switchover,
 )
+from pfms_ha_tui.cluster.policy import OnIsolation, Policy
 from pfms_ha_tui.cluster.refusals import why_not_lock
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of, writers
@@ -193,7 +194,7 @@ class Builder:
                 candidates=tuple(able),
                 others=tuple(others),
                 evidence=self._diagnosis.evidence,
-                fencing_required=policy.require_fencing and not by_person,
+                fencing_required=policy.require_fencing and not by_person and not self._isolated(policy),
                 by_person=by_person,
                 fault_at=self._fault_at(old, snapshot),
                 old_server_id=old.facts.server_id if old.facts is not None else None,
@@ -228,6 +229,11 @@ class Builder:
             if why is None and lag is not None and lag <= policy.warn_lag:
                 return label
         return master
+
+    def _isolated(self, policy: Policy) -> bool:
+        """Whether nobody reaches the master, and the policy then is to promote without proof."""
+        unreachable = self._diagnosis.kind is DiagnosisKind.MASTER_UNREACHABLE
+        return unreachable and policy.on_isolation is OnIsolation.PROMOTE
 
     def _rejoin(self, target: str, master: str | None) -> Rejoin:
         if master is None:
