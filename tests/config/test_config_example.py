@@ -58,7 +58,7 @@ NOT_FIELDS = {"pandora_conf", "admin_password_file", "admin_password_env"}
 NOT_FIELDS |= {"replication_password_file", "replication_password_env"}
 ELSEWHERE = {
     # Filled from other tables, or by what the program itself knows.
-    *("name", "nodes", "witnesses", "hooks", "tables", "keys", "order", "policy.witnesses"),
+    *("name", "nodes", "witnesses", "hooks", "tables", "keys", "order", "policy.witnesses", "pandora.conf"),
     *("policy", "tls", "timeouts", "pandora", "clone", "merge", "admin", "replication", "ssh"),
 }
 
