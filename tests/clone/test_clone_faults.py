@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.cloning import clone_of, leftover_programs, nothing_left
+from support.cloning import clone_of, interrupted_in, leftover_programs, nothing_left
 from support.operating import Surgery, all_rows_on, follows, is_writable, surgery, until
 from support.smalldisk import datadir_on_small_disk
 
 from pfms_ha_tui.config.settings import CloneMethod, ClusterSettings, Compression, Transfer
+from pfms_ha_tui.errors import SandboxError
 from pfms_ha_tui.operations.catalog import PROCEDURES
 from pfms_ha_tui.operations.clone import Clone, CloneParams
 from pfms_ha_tui.operations.records import Mark, MarkKind
 from pfms_ha_tui.operations.view import OperationState, OperationView
-from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
+from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
 
 Start = Callable[[SandboxOptions], Awaitable[Sandbox]]
 pytestmark = pytest.mark.timeout(300)
@@ -203,22 +204,7 @@ JOINING = ("start", "follow", "catch_up", "compare", "remove_old")
 @pytest.mark.parametrize("step", [*GETTING, *JOINING])
 async def test_a_worker_that_dies_in_any_step_leaves_a_working_slave(kit: Surgery, step: str) -> None:
     """The task is cut off in the step, as a stopped worker is; another one brings it to its end."""
-    task = asyncio.create_task(clone_of(kit, bandwidth=64 * 2**20))
-
-    def begun() -> bool:
-        return any(
-            one.name == step and one.state == "running" for view in kit.shown[-1:] for one in view.steps
-        )
-
-    while not task.done() and not begun():  # noqa: ASYNC110 - a step may last no longer than a moment
-        await asyncio.sleep(0.001)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-    entry = kit.ledger.unfinished("sandbox")
-    assert entry is not None
-    view = await kit.engine.recover(PROCEDURES[entry.kind](kit.context, entry.params), entry)
-
+    view = await interrupted_in(kit, step, bandwidth=64 * 2**20)
     node1, node2 = kit.sandbox.nodes
     assert view.state in (OperationState.DONE, OperationState.FAILED), view.text
     await until(lambda: follows(node2, node1), "node2 to follow")
@@ -260,7 +246,17 @@ async def test_a_full_disk_of_the_target_is_told_and_undone(kit: Surgery) -> Non
         assert view.state is OperationState.FAILED
         assert "No space left" in (view.text or "") or "unpack" in (view.text or "")
         (small / "filler").unlink()
+        # a server that found its disk full looks again after a minute
+        await until(lambda: answers(node2), "node2 to answer", 120.0)
         await old_data_works(kit)
+
+
+async def answers(node: SandboxNode) -> bool:
+    """Whether it says how it replicates."""
+    try:
+        return await node.replication() is not None
+    except SandboxError:
+        return False
 
 
 def kill_program(sandbox: Sandbox, words: str) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.cloning import clone_of, data_is_equal, nothing_left, rows_of
-from support.operating import all_rows_on, follows, is_writable, surgery
+from support.cloning import clone_of, data_is_equal, interrupted_in, nothing_left, rows_of
+from support.operating import all_rows_on, follows, is_writable, surgery, until
 
 from pfms_ha_tui.config.settings import CloneMethod, ClusterSettings, Transfer
 from pfms_ha_tui.operations.records import MarkKind
@@ -110,3 +110,24 @@ async def test_a_staged_clone_leaves_no_backup_on_the_source(sandbox_factory: St
         await all_rows_on(sandbox, node1, node2)
         await data_is_equal(node1, node2)
         nothing_left(sandbox)
+
+
+@pytest.mark.mysql
+@pytest.mark.usefixtures("mysql_server")
+@pytest.mark.parametrize("step", ["transfer", "swap", "start", "follow"])
+async def test_a_worker_that_dies_under_the_plugin_leaves_a_working_slave(
+    sandbox_factory: Start, tmp_path: Path, step: str
+) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MYSQL))
+    node1, node2 = sandbox.nodes
+    async with surgery(sandbox, tmp_path / "ledger.db") as kit:
+        view = await interrupted_in(kit, step)
+
+        assert view.state in (OperationState.DONE, OperationState.FAILED), view.text
+        await until(lambda: follows(node2, node1), "node2 to follow", 60.0)
+        assert not await is_writable(node2)
+        nothing_left(sandbox)
+        plugin = "SELECT plugin_name FROM information_schema.plugins WHERE plugin_name = 'clone'"
+        assert await rows_of(node1, plugin) == []
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, node1, node2)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 from support.operating import Surgery
 
 from pfms_ha_tui.config.settings import CloneMethod, Transfer
+from pfms_ha_tui.operations.catalog import PROCEDURES
 from pfms_ha_tui.operations.clone import Clone, CloneParams
 from pfms_ha_tui.operations.view import OperationView
 from pfms_ha_tui.sandbox import Sandbox, SandboxNode
@@ -30,6 +32,24 @@ async def clone_of(
         target=target, source=source, master="node1", method=method, transfer=transfer, bandwidth=bandwidth
     )
     return await kit.engine.run(Clone(kit.context, params), actor="carol", dry_run=dry_run)
+
+
+async def interrupted_in(kit: Surgery, step: str, *, bandwidth: int | None = None) -> OperationView:
+    """A clone cut off in a step, as a stopped worker is, and brought to its end by another one."""
+    task = asyncio.create_task(clone_of(kit, bandwidth=bandwidth))
+
+    def begun() -> bool:
+        return any(
+            one.name == step and one.state == "running" for view in kit.shown[-1:] for one in view.steps
+        )
+
+    while not task.done() and not begun():  # noqa: ASYNC110 - a step may last no longer than a moment
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    entry = kit.ledger.unfinished(kit.cluster.name)
+    assert entry is not None, f"the step {step} was missed"
+    return await kit.engine.recover(PROCEDURES[entry.kind](kit.context, entry.params), entry)
 
 
 async def rows_of(node: SandboxNode, sql: str) -> Sequence[object]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
 from pfms_ha_tui.errors import OperationError, PfmsError, ShellError
@@ -109,6 +110,38 @@ class Pulse:
                 ) from error
         else:
             self._missed = 0
+
+
+async def watched(work: Coroutine[None, None, T], watch: Coroutine[None, None, None]) -> T:
+    """What ``work`` comes to, unless ``watch`` has a reason against it first; neither outlives this call.
+
+    Raises:
+        PfmsError: of either.
+    """
+    working, watching = asyncio.create_task(work), asyncio.create_task(watch)
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if watching.done() and not working.done():
+            watching.result()
+        return await working
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def keep_looking(operation: CloneOperation, run: StepRun) -> None:
+    """For ever: whether the clone is still wanted, and the master still there.
+
+    Raises:
+        OperationError: the master is gone.
+        Cancelled: a person asked for it.
+    """
+    pulse = Pulse(operation)
+    while True:
+        run.checkpoint()
+        await pulse.check()
+        await run.clock.sleep(1.0)
 
 
 async def patiently(run: StepRun, job: Callable[[], Awaitable[T]]) -> T:

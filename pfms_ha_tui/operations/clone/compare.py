@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.nodes.dialect import quote_name
+from pfms_ha_tui.nodes.failures import SqlError
 from pfms_ha_tui.nodes.parsing import integer, text
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.context import ClusterOperation
@@ -21,6 +22,8 @@ from pfms_ha_tui.operations.waiting import await_progress
 _TABLES = 16
 _RANGES = 4
 _ROWS = 2000
+_SMALL = 200_000
+"""Rows of a table without a usable key that is compared as a whole."""
 _ATTEMPTS = 3
 _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 
@@ -72,6 +75,16 @@ async def _same(one: Range, source: Link, target: Link, run: StepRun) -> int:
     Raises:
         OperationError: they differ.
     """
+    try:
+        return await _same_rows(one, source, target, run)
+    except SqlError as error:
+        if error.ends_session:
+            raise
+        run.say(f"{one.table}: it could not be compared: {error.reason}")
+        return 0
+
+
+async def _same_rows(one: Range, source: Link, target: Link, run: StepRun) -> int:
     for _ in range(_ATTEMPTS):
         before = await _sum(source, one)
         await _reach(source, target, run)
@@ -125,34 +138,31 @@ async def _ranges(link: Link, database: str) -> list[Range]:
         table = text(row, "name")
         columns = [text(one, "name") for one in await link.query(_COLUMNS, (database, table))]
         keys = await link.query(_KEY, (database, table))
-        found += await _of_table(link, database, table, columns, text(keys[0], "name") if keys else None)
+        key = text(keys[0], "name") if keys else None
+        total = max(1, integer(row, "total") or 1)
+        found += await _of_table(
+            link, f"{quote_name(database)}.{quote_name(table)}", table, columns, key, total
+        )
     return found
 
 
 async def _of_table(
-    link: Link, database: str, table: str, columns: list[str], key: str | None
+    link: Link, place: str, table: str, columns: list[str], key: str | None, total: int
 ) -> list[Range]:
-    place = f"{quote_name(database)}.{quote_name(table)}"
     parts = ", ".join(f"IFNULL(HEX({quote_name(column)}), '-')" for column in columns)
     select = f"SELECT COUNT(*) AS total, SUM(CRC32(CONCAT_WS('|', {parts}))) AS crc FROM {place}"  # noqa: S608
     if key is None:
-        return [Range(table, f"{select} LIMIT 1", ())]
+        return [Range(table, select, ())] if total <= _SMALL else []
     name = quote_name(key)
     ends = (
         await link.query(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {place}", timeout=60.0)  # noqa: S608
     )[0]
     low, high = integer(ends, "low"), integer(ends, "high")
     if low is None or high is None:
-        return [Range(table, f"{select} LIMIT 1", ())]
-    total = max(1, integer((await link.query(_ROWS_OF, (database, table)))[0], "total") or 1)
+        return [Range(table, select, ())]
     width = max(1, (high - low + 1) * _ROWS // total)
     where = f"{select} WHERE {name} BETWEEN %s AND %s"
     if width >= high - low:
         return [Range(table, where, (low, high))]
     starts = [random.randint(low, high - width) for _ in range(_RANGES - 1)]  # noqa: S311 - a sample
     return [Range(table, where, (start, start + width)) for start in [*starts, high - width]]
-
-
-_ROWS_OF = """
-SELECT table_rows AS total FROM information_schema.tables WHERE table_schema = %s AND table_name = %s
-"""

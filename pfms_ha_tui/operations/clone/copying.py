@@ -9,7 +9,15 @@ from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.clone import plugin, staged, stream, tools
-from pfms_ha_tui.operations.clone.base import BEGAN, PLAN, CloneOperation, CloneStep, Pulse, patiently
+from pfms_ha_tui.operations.clone.base import (
+    BEGAN,
+    PLAN,
+    CloneOperation,
+    CloneStep,
+    keep_looking,
+    patiently,
+    watched,
+)
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.clone.preflight import Preflight
 from pfms_ha_tui.operations.step import StepRun
@@ -168,7 +176,7 @@ class Prepare(CloneStep):
         """Prepare."""
         plan = self.operation.planned(run)
         text = "nothing to prepare"
-        if plan.tool is not None:
+        if plan.tool is not None and run.fact(GTIDS, str) is None:
             if plan.method is CloneMethod.STREAM:
                 await self._apply(plan, run)
             position, gtids = await self._coordinates(plan)
@@ -183,12 +191,11 @@ class Prepare(CloneStep):
         tool = plan.tool
         assert tool is not None  # noqa: S101 - the caller looked
         command = tools.prepare(tool, plan.new, await self._memory(plan))
-        status = await host.follow(f"umask 077; {command} </dev/null", log.line)
-        log.ends["prepare"] = status
+        working = host.follow(f"umask 077; {command} </dev/null", log.line)
+        log.ends["prepare"] = await watched(working, keep_looking(self.operation, run))
         complaint = log.complaint(["prepare"])
         if complaint is not None:
             raise OperationError(f"preparing the copy failed: {complaint}", node=self.target, code="prepare")
-        run.checkpoint()
 
     async def _memory(self, plan: ClonePlan) -> int:
         said = await self.operation.target_host(plan).run(
@@ -241,11 +248,13 @@ class Prepare(CloneStep):
             "sync -f . 2>/dev/null || sync"
         )
         await self.operation.target_host(plan).run(script, "giving the copy to the server", timeout=600.0)
-        await Pulse(self.operation).check()
 
 
 def _remove(path: str, inode: str | None) -> str:
     """Remove a directory if it is the one that was made; says ``removed`` if it was there."""
     quoted = shlex.quote(path)
     same = f'[ "$(stat -c %d:%i {quoted})" = {shlex.quote(inode)} ] || exit 5; ' if inode else ""
-    return f"[ -d {quoted} ] || exit 0; {same}rm -rf --one-file-system {quoted} && echo removed"
+    return (
+        f"rm -f {quoted}.log; [ -d {quoted} ] || exit 0; "
+        f"{same}rm -rf --one-file-system {quoted} && echo removed"
+    )

@@ -8,7 +8,6 @@ plain start finishes the work (MySQL manual, "Cloning Remote Data").
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections import deque
 
@@ -19,7 +18,7 @@ from pfms_ha_tui.nodes.failures import SqlError
 from pfms_ha_tui.nodes.parsing import integer, text
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.clone import tools
-from pfms_ha_tui.operations.clone.base import CloneOperation
+from pfms_ha_tui.operations.clone.base import CloneOperation, watched
 from pfms_ha_tui.operations.clone.host import Host, unnamed
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.clone.stream import watch_growth
@@ -68,17 +67,7 @@ async def copy(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None
     await _install(operation, run)
     target = operation.target_host(plan)
     await _initialise(target, plan)
-    watch = asyncio.create_task(watch_growth(plan, operation, run, plan.new))
-    working = asyncio.create_task(_clone(target, plan, operation))
-    try:
-        await asyncio.wait((watch, working), return_when=asyncio.FIRST_COMPLETED)
-        if watch.done() and not working.done():
-            watch.result()
-        await working
-    finally:
-        for task in (watch, working):
-            task.cancel()
-        await asyncio.gather(watch, working, return_exceptions=True)
+    await watched(_clone(target, plan, operation), watch_growth(plan, operation, run, plan.new))
     await clean_source(operation, run)
 
 

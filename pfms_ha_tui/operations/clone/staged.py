@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 
 from pfms_ha_tui.errors import OperationError, ShellError
 from pfms_ha_tui.operations.clone import tools
-from pfms_ha_tui.operations.clone.base import CloneOperation, Pulse
+from pfms_ha_tui.operations.clone.base import CloneOperation, keep_looking, watched
 from pfms_ha_tui.operations.clone.host import unnamed
+from pfms_ha_tui.operations.clone.means import peer_ssh
 from pfms_ha_tui.operations.clone.plan import ClonePlan
-from pfms_ha_tui.operations.clone.preflight import peer_ssh
 from pfms_ha_tui.operations.clone.stream import PipeLog, credentials_of, tool_of, watch_growth
 from pfms_ha_tui.operations.step import StepRun
 
@@ -54,56 +53,32 @@ async def _tool_run(
 ) -> None:
     source = operation.source_host(plan)
     log = PipeLog(plan.token)
-    working = asyncio.create_task(source.follow(script, log.line, given=given))
-    watch = asyncio.create_task(_keep_looking(operation, run))
-    try:
-        await asyncio.wait((watch, working), return_when=asyncio.FIRST_COMPLETED)
-        if watch.done() and not working.done():
-            watch.result()
-        log.ends[name] = await working
-    finally:
-        for task in (watch, working):
-            task.cancel()
-        await asyncio.gather(watch, working, return_exceptions=True)
+    log.ends[name] = await watched(source.follow(script, log.line, given=given), keep_looking(operation, run))
     complaint = log.complaint([name])
     if complaint is not None:
         raise OperationError(f"the copy failed: {complaint}", node=operation.asked.source, code="copy")
     run.say(f"{name} on {operation.asked.source}: completed")
 
 
-async def _keep_looking(operation: CloneOperation, run: StepRun) -> None:
-    pulse = Pulse(operation)
-    while True:
-        run.checkpoint()
-        await pulse.check()
-        await run.clock.sleep(1.0)
-
-
 async def _send(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None:
     """rsync with what has arrived already kept, tried again after a broken connection."""
-    source = operation.source_host(plan)
+    await watched(_tries(plan, operation, run), watch_growth(plan, operation, run, plan.new))
+
+
+async def _tries(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None:
     said: list[str] = []
-    watch = asyncio.create_task(watch_growth(plan, operation, run, plan.new))
-    try:
-        for attempt in range(1, _ATTEMPTS + 1):
-            said.clear()
-            working = asyncio.create_task(_one_try(plan, operation, said))
-            await asyncio.wait((watch, working), return_when=asyncio.FIRST_COMPLETED)
-            if watch.done():
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
-                watch.result()
-            status = await working
-            if status == 0:
-                return
-            if status not in _WORTH_ANOTHER or attempt == _ATTEMPTS:
-                last = " / ".join(said[-3:])
-                raise OperationError(f"rsync ended with {status}: {last}", node=source.label, code="copy")
-            run.say(f"rsync broke off ({status}); it goes on where it was")
-            await run.clock.sleep(_PAUSE)
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+    for attempt in range(1, _ATTEMPTS + 1):
+        said.clear()
+        status = await _one_try(plan, operation, said)
+        if status == 0:
+            return
+        if status not in _WORTH_ANOTHER or attempt == _ATTEMPTS:
+            last = " / ".join(said[-3:])
+            raise OperationError(
+                f"rsync ended with {status}: {last}", node=operation.asked.source, code="copy"
+            )
+        run.say(f"rsync broke off ({status}); it goes on where it was")
+        await run.clock.sleep(_PAUSE)
 
 
 async def _one_try(plan: ClonePlan, operation: CloneOperation, said: list[str]) -> int:

@@ -17,10 +17,10 @@ from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.masking import mask
 from pfms_ha_tui.nodes.shell import Process
 from pfms_ha_tui.operations.clone import tools
-from pfms_ha_tui.operations.clone.base import CloneOperation, Pulse
+from pfms_ha_tui.operations.clone.base import CloneOperation, Pulse, watched
 from pfms_ha_tui.operations.clone.host import Host, broken, give, lines_of, unnamed
+from pfms_ha_tui.operations.clone.means import peer_ssh
 from pfms_ha_tui.operations.clone.plan import ClonePlan
-from pfms_ha_tui.operations.clone.preflight import peer_ssh
 from pfms_ha_tui.operations.clone.proof import size_script
 from pfms_ha_tui.operations.clone.tools import Tool
 from pfms_ha_tui.operations.step import StepRun
@@ -149,20 +149,11 @@ async def copy(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None
         onward = f"{peer_ssh(operation, operation.asked.target)} {command}"
     sent, sending = sender(plan, operation, onward)
     given = credentials_of(plan, operation)
-    watch = asyncio.create_task(watch_growth(plan, operation, run, plan.new))
     if plan.direct:
-        moving = asyncio.create_task(_direct(source, sent, given, log.line))
+        moving = _direct(source, sent, given, log.line)
     else:
-        moving = asyncio.create_task(_relay(source, sent, given, target, received, plan.bandwidth, log.line))
-    try:
-        await asyncio.wait((watch, moving), return_when=asyncio.FIRST_COMPLETED)
-        if watch.done() and not moving.done():
-            watch.result()
-        await moving
-    finally:
-        for task in (watch, moving):
-            task.cancel()
-        await asyncio.gather(watch, moving, return_exceptions=True)
+        moving = _relay(source, sent, given, target, received, plan.bandwidth, log.line)
+    await watched(moving, watch_growth(plan, operation, run, plan.new))
     complaint = log.complaint([*sending, *receiving])
     if complaint is not None:
         raise OperationError(f"the copy failed: {complaint}", node=operation.asked.source, code="copy")

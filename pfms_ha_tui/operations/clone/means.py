@@ -1,0 +1,173 @@
+"""By what means a clone can be made: the method, the tool, the path of the bytes, by what both hosts have."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+
+from pfms_ha_tui.config.settings import CloneMethod, CloneSettings, Compression, Transfer
+from pfms_ha_tui.nodes.dialect import Dialect
+from pfms_ha_tui.nodes.failures import clean
+from pfms_ha_tui.operations.clone import tools
+from pfms_ha_tui.operations.clone.host import Host, host_of
+from pfms_ha_tui.operations.clone.plan import CloneParams
+from pfms_ha_tui.operations.clone.proof import Place, Proved
+from pfms_ha_tui.operations.clone.tools import Tool
+from pfms_ha_tui.operations.context import ClusterOperation
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the checks found out, filled by those that run at the same time."""
+
+    complaints: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    source: Proved | None = None
+    target: Place | None = None
+    target_proved: Proved | None = None
+    replicating: bool = False
+    gtid: bool = False
+    tls: bool = False
+    programs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """label → program → what it says of its version."""
+
+
+class Means:
+    """Chooses, once everything was looked at; what is demanded and cannot be had is a complaint."""
+
+    def __init__(self, operation: ClusterOperation, params: CloneParams, found: Findings, token: str) -> None:
+        self._operation = operation
+        self._params = params
+        self._found = found
+        self._token = token
+
+    @property
+    def _settings(self) -> CloneSettings:
+        return self._operation.context.cluster.clone
+
+    def _host(self, label: str) -> Host:
+        return host_of(self._operation, label, self._token)
+
+    def _complain(self, *complaints: str) -> None:
+        self._found.complaints += complaints
+
+    async def best(self, dialect: Dialect) -> CloneMethod:
+        """The plugin where it exists: it is the fastest, and needs no tool; else a stream."""
+        if dialect.can_clone and not self._found.complaints and await self._plugin_complaints(dialect) == []:
+            return CloneMethod.PLUGIN
+        return CloneMethod.STREAM
+
+    async def plugin_fits(self, dialect: Dialect) -> None:
+        self._complain(*await self._plugin_complaints(dialect))
+
+    async def _plugin_complaints(self, dialect: Dialect) -> list[str]:
+        params = self._params
+        if not dialect.can_clone:
+            return [f"{dialect.text} has no CLONE plugin: it came with MySQL 8.0.17"]
+        target = await self._operation.try_link(params.target)
+        if target is None:
+            return [f"the CLONE plugin needs {params.target}'s server to say its version: start it"]
+        complaints = []
+        if target.dialect.version != dialect.version and (
+            target.dialect.version[:2] != dialect.version[:2] or dialect.version < (8, 0, 37)
+        ):
+            complaints.append(
+                f"the CLONE plugin needs the same version: {dialect.text} and {target.dialect.text}"
+            )
+        if self._found.target_proved is not None and await self._confined(self._found.target_proved.pid):
+            complaints.append(
+                f"AppArmor keeps the server of {params.target} within its datadir, so that a second one"
+                " beside it cannot be filled: choose another method, or allow the directory in its profile"
+            )
+        return complaints
+
+    async def _confined(self, pid: int) -> bool:
+        said = await self._host(self._params.target).ask(f"cat /proc/{pid:d}/attr/current 2>/dev/null; true")
+        return "(enforce)" in said.stdout
+
+    def zstd(self, method: CloneMethod) -> bool:
+        params, wanted = (
+            self._params,
+            self._params.compression or self._settings.compression,
+        )
+        if wanted is Compression.OFF or method is CloneMethod.PLUGIN:
+            return False
+        missing = [label for label in (params.source, params.target) if not self._has(label, "zstd")]
+        if missing and wanted is Compression.ZSTD:
+            self._complain(*(f"{label} has no zstd: install it" for label in missing))
+        return not missing
+
+    async def direct(self, method: CloneMethod, bandwidth: int | None) -> bool:
+        """Whether the bytes can go from node to node; why not is a complaint only if that was demanded."""
+        params = self._params
+        wanted = params.transfer or self._settings.transfer
+        staged = method is CloneMethod.STAGED
+        if wanted is Transfer.RELAY and not staged:
+            return False
+        why: str | None = None
+        if not self._has(params.source, "ssh"):
+            why = f"{params.source} has no ssh client"
+        elif bandwidth is not None and not staged and not self._has(params.source, "pv"):
+            why = f"limiting the bandwidth from node to node needs pv on {params.source}"
+        elif staged and not (self._has(params.source, "rsync") and self._has(params.target, "rsync")):
+            why = "rsync must be installed on both hosts"
+        else:
+            why = await self._login_between()
+        if why is not None and (wanted is Transfer.DIRECT or staged):
+            self._complain(why)
+        return why is None
+
+    async def _login_between(self) -> str | None:
+        """Why the source's host cannot log in to the target's; it must be the very host we know."""
+        source, target = self._params.source, self._params.target
+        inner = "cat /proc/sys/kernel/random/boot_id"
+        command = f"{peer_ssh(self._operation, target)} {shlex.quote(inner)}"
+        result = await self._host(source).ask(f"{command} </dev/null")
+        known = self._found.target.boot if self._found.target else ""
+        if not result.ok:
+            return f"{source} cannot log in to {target} by SSH: {result.said}"
+        if known not in result.stdout:
+            return f"seen from {source}, {self._operation.context.node(target).ssh.host} is another host"
+        return None
+
+    def tool(self, dialect: Dialect) -> Tool | None:
+        """A tool that both hosts have in the same, fitting version."""
+        params = self._params
+        complaints: list[str] = []
+        for tool in tools.tools_for(dialect):
+            reasons = []
+            for label in (params.source, params.target):
+                said = self._found.programs.get(label, {}).get(tool)
+                version = tools.tool_version(said) if said is not None else None
+                if said is None:
+                    reasons.append(f"{label} has no {tool}: install it")
+                elif version is None:
+                    reasons.append(f"{label}: the version of {tool} cannot be told from {clean(said)!r}")
+                elif (why := tools.why_not_version(tool, version, dialect)) is not None:
+                    reasons.append(f"{label}: {why}")
+            if not self._has(params.target, tool.unpacker):
+                reasons.append(f"{params.target} has no {tool.unpacker}, which belongs to {tool}")
+            if not reasons:
+                return tool
+            complaints = complaints or reasons
+        self._complain(*complaints)
+        return None
+
+    def _has(self, label: str, name: str) -> bool:
+        return name in self._found.programs.get(label, {})
+
+
+def peer_ssh(operation: ClusterOperation, label: str) -> str:
+    """The ssh command of one node's host for another's."""
+    settings = operation.context.node(label).ssh
+    return shlex.join(
+        [
+            "ssh",
+            "-oBatchMode=yes",
+            f"-oConnectTimeout={max(1, round(settings.connect_timeout))}",
+            "-oServerAliveInterval=5",
+            "-oServerAliveCountMax=3",
+            f"-p{settings.port}",
+            f"{settings.user}@{settings.host}",
+        ]
+    )
