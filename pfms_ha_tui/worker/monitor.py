@@ -117,6 +117,7 @@ class ClusterMonitor:
         )
         self._preflight = PreflightRounds(cluster, memory, senses, mono=mono)
         self._seen: dict[str, NodeObservation] = {}
+        self._records_unjudged: set[str] = set()
         self._history = History()
         self._chronicle = Chronicle()
         self._lag_written: dict[str, float] = {}
@@ -196,8 +197,13 @@ class ClusterMonitor:
     def _observed(self, seen: NodeObservation) -> None:
         if self._stopped:
             return
+        if seen.label in self._records_unjudged and seen.pandora is None:
+            # only some probes bring the promotion record: the next one must not hide it from the judgement
+            self._evaluate(tick=False)
         before = self._seen.get(seen.label)
         self._seen[seen.label] = seen
+        if seen.pandora is not None:
+            self._records_unjudged.add(seen.label)
         if before is None or self._pursuit is not None or tells_more(before, seen):
             self.judge_soon()
 
@@ -264,6 +270,7 @@ class ClusterMonitor:
             opinions=self._opinions.current(),
             syncs=self.memory.syncs,
         )
+        self._records_unjudged.clear()
         self.history = self._history.add(snapshot, policy)
         judgement = self._judge(self.history, policy, self.memory.facts())
         self.facts = judgement.facts

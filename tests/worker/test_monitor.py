@@ -308,3 +308,16 @@ async def test_a_clock_that_differs_is_a_complaint(watched: Watched) -> None:
     await watched.monitor._preflight.round(watched.monitor.history)
     (complaint,) = watched.memory.preflight.complaints
     assert "the clock of node2 is 30" in complaint
+
+
+async def test_a_promotion_record_is_not_hidden_by_the_next_probe_that_comes_before_it_is_judged(
+    watched: Watched,
+) -> None:
+    """Only some probes bring Pandora's facts; under load two probes arrive between two judgements."""
+    await watched.healthy()
+    seen = watched.master()
+    assert seen.pandora is not None
+    record = EpochRecord(epoch=7, master="node1", worker="other", at=time.time())
+    for pandora in (replace(seen.pandora, epoch=record), None):
+        watched.tell(replace(seen, mono=time.monotonic(), pandora=pandora))
+    await watched.until(lambda state: state.epoch == 7)
