@@ -1,0 +1,176 @@
+"""The worker is killed at every transition of an operation on real servers; a new one brings it to an end.
+
+After each kill: the operation ends, exactly one node is writable, the other one follows it, and the hosts
+file is one whole line that names a node. All the time: never two writable nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from support import dying_worker
+from support.operating import Surgery, all_rows_on, follows, is_writable, surgery, until
+
+from pfms_ha_tui.errors import SandboxError
+from pfms_ha_tui.operations.planning import plan, recover
+from pfms_ha_tui.operations.view import OperationState
+from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
+
+Factory = Callable[[SandboxOptions], Awaitable[Sandbox]]
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+async def run_and_die(kit: Surgery, ledger: Path, kind: str, params: object, at: int, when: str) -> bool:
+    """Whether the worker was killed (else it brought the operation to its end)."""
+    order = {
+        "config": str(kit.sandbox.config_path),
+        "ledger": str(ledger),
+        "kind": kind,
+        "params": params,
+        "at": at,
+        "when": when,
+        "host_facts": {
+            label: {"pid_file": facts.pid_file, "datadir": facts.datadir}
+            for label, facts in kit.context.host_facts.items()
+        },
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        dying_worker.__file__,
+        json.dumps(order),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(dying_worker.__file__).parents[1]), "PATH": "/usr/bin:/bin"},
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode in (0, -signal.SIGKILL), (out, err)
+    return process.returncode != 0
+
+
+@contextlib.asynccontextmanager
+async def never_two_masters(sandbox: Sandbox) -> AsyncIterator[None]:
+    """Sample both nodes all the time."""
+    seen: list[str] = []
+
+    async def watch() -> None:
+        while True:
+            # read-only looked at one after the other: the second answer is not older than the first
+            with contextlib.suppress(SandboxError):
+                first = await is_writable(sandbox.nodes[0])
+                second = await is_writable(sandbox.nodes[1])
+                if first and second and await is_writable(sandbox.nodes[0]):
+                    seen.append("two writable nodes")
+            await asyncio.sleep(0.01)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert not seen
+
+
+async def bring_to_an_end(kit: Surgery) -> OperationState | None:
+    """What a worker does when it starts."""
+    view = None
+    for _ in range(20):
+        view = await recover(kit.ledger, kit.engine, kit.context)
+        if view is None or view.state is not OperationState.INTERRUPTED:
+            break
+        await asyncio.sleep(0.5)
+    assert kit.ledger.unfinished(kit.cluster.name) is None, view
+    return view.state if view is not None else None
+
+
+async def whole_pair(sandbox: Sandbox) -> tuple[SandboxNode, SandboxNode]:
+    """(master, slave) of a pair in order."""
+    writable = [node for node in sandbox.nodes if await is_writable(node)]
+    assert len(writable) == 1
+    master = writable[0]
+    slave = next(node for node in sandbox.nodes if node is not master)
+    await until(lambda: follows(slave, master), f"{slave.label} follows {master.label}", 90)
+    line = sandbox.hosts_file.read_text().removesuffix("\n")
+    assert line in {node.host for node in sandbox.nodes}
+    return master, slave
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_in_a_switchover(
+    flavor: Flavor, when: str, sandbox_factory: Factory, tmp_path: Path
+) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=flavor, writer_rate=50))
+    ledger = tmp_path / "ledger.db"
+    async with surgery(sandbox, ledger) as kit, never_two_masters(sandbox):
+        for at in range(60):
+            master, slave = await whole_pair(sandbox)
+            params = {"master": master.label, "target": slave.label}
+            killed = await run_and_die(kit, ledger, "switchover", params, at, when)
+            state = await bring_to_an_end(kit)
+            new_master, _ = await whole_pair(sandbox)
+            if state is OperationState.DONE:
+                assert new_master is slave
+                assert sandbox.hosts_file.read_text() == f"{slave.host}\n"
+            if not killed:
+                assert at > 20, "it must have been killed at many transitions"
+                break
+        else:
+            pytest.fail("it never outlived its kills")
+        await sandbox.writer.retarget(new_master.host)
+        await sandbox.writer.wait_for_rows(10)
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, *sandbox.nodes)
+        assert not kit.context.records.marks()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_in_a_failover_and_in_the_rejoin_after_it(
+    flavor: Flavor, when: str, sandbox_factory: Factory, tmp_path: Path
+) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=flavor, writer_rate=50))
+    ledger = tmp_path / "ledger.db"
+    async with surgery(sandbox, ledger) as kit, never_two_masters(sandbox):
+        outlived = {"failover": False, "rejoin": False}
+        for at in range(60):
+            master, slave = await whole_pair(sandbox)
+            await sandbox.writer.retarget(master.host)
+            await sandbox.writer.resume()
+            await sandbox.writer.wait_for_rows(5)
+            await sandbox.writer.pause()
+            await all_rows_on(sandbox, slave)
+            master.kill()
+            await master.wait_gone()
+            params = {"old_master": master.label, "candidates": [slave.label], "by_person": True}
+            outlived["failover"] |= not await run_and_die(kit, ledger, "failover", params, at, when)
+            await bring_to_an_end(kit)
+            if not await is_writable(slave):
+                # rolled back: what the worker decides again
+                view = await kit.engine.run(plan("failover", params, kit.context), actor="worker")
+                assert view.state is OperationState.DONE, view
+            await sandbox.writer.retarget(slave.host)
+            await sandbox.writer.resume()
+            await sandbox.writer.wait_for_rows(5)
+            await master.start()
+            back = {"node": master.label, "master": slave.label}
+            outlived["rejoin"] |= not await run_and_die(kit, ledger, "rejoin", back, at, when)
+            await bring_to_an_end(kit)
+            if not await follows(master, slave):
+                assert await master.replication() is None, "never half joined"
+                view = await kit.engine.run(plan("rejoin", back, kit.context), actor="worker")
+                assert view.state is OperationState.DONE, view
+            if all(outlived.values()):
+                assert at > 15, "it must have been killed at many transitions"
+                break
+        else:
+            pytest.fail("it never outlived its kills")
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, *sandbox.nodes)
+        assert not kit.context.records.marks()
