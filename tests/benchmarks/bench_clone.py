@@ -43,7 +43,7 @@ async def fill(sandbox: Sandbox, megabytes: int) -> None:
     node1 = sandbox.nodes[0]
     await node1.sql("SET GLOBAL binlog_format = 'STATEMENT'")
     size = 0.0
-    seed = "INSERT INTO tagente_datos_string SELECT 1, CONCAT(MD5(RAND()), REPEAT('x', 32), MD5(RAND())), {}"
+    seed = "INSERT INTO tagente_datos_string SELECT 1, CONCAT(SHA2(RAND(), 256), REPEAT('x', 64)), {}"
     await node1.sql(seed.format("utimestamp FROM tagente_datos LIMIT 20000"), database="pandora", timeout=600)
     while size < megabytes:
         await node1.sql(
