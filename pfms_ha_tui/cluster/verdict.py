@@ -22,7 +22,7 @@ from enum import Enum, auto
 from itertools import pairwise
 
 from pfms_ha_tui.cluster import words
-from pfms_ha_tui.cluster.observation import NodeObservation, ProcessState, Reach, Says, Witness
+from pfms_ha_tui.cluster.observation import NodeObservation, ProcessState, Reach, Says, SshState, Witness
 from pfms_ha_tui.cluster.policy import Policy
 from pfms_ha_tui.cluster.snapshot import NodeState, Snapshot
 from pfms_ha_tui.cluster.testimony import (
@@ -40,6 +40,8 @@ _SEEN_LATELY = 10.0
 """Seconds: a sign of life within the fault counts this long as "others reach it"."""
 _SETTLING = 0.5
 """Seconds after the fault began in which signs of life may still be under way."""
+_HOST_SETTLING = 2.0
+"""Seconds for which SSH to the host of a hung master has to have worked."""
 _SHELL_FRESH = 2 * OPINION_FRESH
 """Seconds: a look through SSH older than this says nothing about whether it still works."""
 
@@ -174,16 +176,23 @@ class _Judge:
         return self.seen.reach is Reach.HUNG and bool(self._lost_through_hosts())
 
     def _host_answers(self) -> bool:
-        """Whether SSH to its host worked in a look that began within the fault.
+        """Whether SSH to its host has worked for a while, in looks that began within the fault.
 
         An older look tells nothing: a cut link hangs just like a hung server, and what stops the process
-        would arrive when the link is back, at a server that was well all the time.
+        would arrive when the link is back, at a server that was well all the time. Nor does the very first
+        one: when a link is back, SSH may come through a moment before the server's answer.
         """
-        if ssh_up(self.master, self.snapshot, _SHELL_FRESH) is not True or self.master.shell is None:
-            return False
         since = self.master.fault_since
-        began = self.master.shell.mono - (self.master.shell.latency or 0.0)
-        return since is not None and began >= since - _SLACK
+        if since is None or ssh_up(self.master, self.snapshot, _SHELL_FRESH) is not True:
+            return False
+        then = [snapshot.node(self.name) for snapshot in self.history]
+        looks = [node.shell for node in then if node is not None and node.shell is not None]
+        return any(
+            look.state is SshState.UP
+            and look.mono - (look.latency or 0.0) >= since - _SLACK
+            and self.snapshot.mono - look.mono >= _HOST_SETTLING
+            for look in looks
+        )
 
     def _lost_through_hosts(self) -> list[Testimony]:
         return [voice for voice in self.voices if voice.kind is Witness.VIA_SSH and voice.says is Says.LOST]
