@@ -12,8 +12,15 @@ from support.cloning import clone_of, data_is_equal, nothing_left
 from support.operating import Surgery, all_rows_on, follows, surgery, until
 from support.smalldisk import datadir_on_small_disk
 
+from pfms_ha_tui.cluster.observation import ProcessState
 from pfms_ha_tui.config.settings import CloneMethod
+from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.nodes.processes import FoundProcess
+from pfms_ha_tui.nodes.shell import NodeShell
+from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.clone import Clone, CloneParams
+from pfms_ha_tui.operations.clone.host import Host
+from pfms_ha_tui.operations.clone.proof import prove
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.view import OperationState
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
@@ -88,3 +95,29 @@ async def test_without_room_for_both_the_old_data_goes_only_after_a_second_confi
         assert await follows(node2, node1)
         assert kit.context.records.marked(MarkKind.NEEDS_RESYNC) == {}
         nothing_left(kit.sandbox)
+
+
+class OtherMachine(NodeShell):
+    """A host where everything is at the same paths, but another node's server runs there."""
+
+    pid = 0
+
+    async def find_process(self, pid_file: str | None, datadir: str | None) -> FoundProcess:
+        return FoundProcess(state=ProcessState.RUNNING, pid=self.pid, proved=True)
+
+
+async def test_the_same_paths_on_another_machine_do_not_pass_for_the_node(kit: Surgery) -> None:
+    """What tells two hosts set up alike apart is a word that only this very server can have open."""
+    _, node2, node3 = kit.sandbox.nodes
+    settings = kit.context.node("node2")
+    link = await Link.open(settings, kit.cluster)
+    shell = OtherMachine(settings, kit.cluster)
+    try:
+        shell.pid = node2.mysqld_pid or 0
+        assert (await prove(link, Host(shell, "t0"))).pid == node2.mysqld_pid
+        shell.pid = node3.mysqld_pid or 0
+        with pytest.raises(OperationError, match="is not the server that answers"):
+            await prove(link, Host(shell, "t0"))
+    finally:
+        await link.close()
+        await shell.close()
