@@ -16,11 +16,13 @@ from pfms_ha_tui.cluster.event import LagSample
 from pfms_ha_tui.cluster.observation import SshState
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.snapshot import Maintenance, Role
+from pfms_ha_tui.console.actions import ACTIONS
 from pfms_ha_tui.console.glyphs import BARS
 from pfms_ha_tui.console.ink import Ink, Line, as_text, text_of, width_of
 from pfms_ha_tui.console.scene import Board, Phase, Scene
 from pfms_ha_tui.console.widgets.banner import banner_lines
 from pfms_ha_tui.console.widgets.evidence import evidence_lines
+from pfms_ha_tui.console.widgets.keys import key_line
 from pfms_ha_tui.console.widgets.lag import draw, in_buckets, lag_lines
 from pfms_ha_tui.console.widgets.nodes import nodes_page
 from pfms_ha_tui.console.widgets.readiness import readiness_lines, readiness_title
@@ -461,3 +463,25 @@ def test_ssh_that_is_off_is_no_alarm() -> None:
     story.look(0.0, looks, shells={"node1": shell("node1", 0.0, state=SshState.OFF)})
     assert row(story.state(), "node1")["SSH"] == "○ off"
     assert row(story.state(), "node2")["SSH"] == "?"
+
+
+class TestKeyLine:
+    IDS = ("switchover", "details", "evidence", "timeline", "filter", "copy", "help", "commands", "quit")
+
+    @pytest.mark.parametrize("width", [80, 60, 40, 20])
+    def test_it_fits_and_leaves_out_what_matters_least(self, width: int) -> None:
+        drawn, places = key_line(scene(states.healthy()), "node1", self.IDS, {}, width)
+        assert width_of(drawn) <= width
+        assert {"help", "quit"} <= {name for _, _, name in places}
+
+    def test_every_place_is_where_the_words_stand(self) -> None:
+        drawn, places = key_line(scene(states.healthy()), "node1", self.IDS, {}, 200)
+        assert [name for _, _, name in places] == list(self.IDS)
+        for start, end, name in places:
+            assert text_of(drawn)[start:end].endswith(ACTIONS[name].title)
+
+    def test_what_cannot_be_done_is_grey_and_a_remapped_key_is_shown(self) -> None:
+        drawn, _ = key_line(scene(None), None, ("evidence", "help"), {"help": "f1"}, 80)
+        assert text_of(drawn) == " e Evidence  f1 Help"
+        assert inks([drawn], "e Evidence") == {Ink.DIM}
+        assert inks([drawn], "f1") == {Ink.KEY}
