@@ -167,25 +167,47 @@ def node_of(cluster: ClusterSettings, label: str) -> NodeSettings:
     return node
 
 
-def new_directory(archives: Path, losing: str, master: str, now: float) -> Path:
-    """Make the directory of a new merge; its name is the merge's.
+def directory_name(losing: str, master: str, now: float) -> str:
+    """The name of a merge that begins now."""
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{moment}-{_UNSAFE.sub('_', losing)}-into-{_UNSAFE.sub('_', master)}"
+
+
+def make_directory(archives: Path, name: str, *, again: bool = False) -> Path:
+    """Make a merge's directory below ``archives``; a name that is taken gets a number.
+
+    Args:
+        archives: Made too if it is not there.
+        name: Of the merge.
+        again: Take the directory of that name as it is, if there is one.
 
     Raises:
         ArchiveError: it cannot be made.
     """
-    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    stem = f"{moment}-{_UNSAFE.sub('_', losing)}-into-{_UNSAFE.sub('_', master)}"
     try:
         archives.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(1, 100):
-            directory = archives / (stem if number == 1 else f"{stem}-{number}")
-            with contextlib.suppress(FileExistsError):
+            directory = archives / (name if number == 1 else f"{name}-{number}")
+            try:
                 directory.mkdir(mode=0o700)
-                sync_directory(archives)
-                return directory
+            except FileExistsError:
+                if again and directory.is_dir():
+                    return directory
+                continue
+            sync_directory(archives)
+            return directory
     except OSError as error:
         raise failure(archives, error) from error
-    raise ArchiveError(f"there are too many merges of the same second in {archives}")
+    raise ArchiveError(f"there are too many merges named {name} in {archives}")
+
+
+def new_directory(archives: Path, losing: str, master: str, now: float) -> Path:
+    """The directory of a merge that begins now.
+
+    Raises:
+        ArchiveError: it cannot be made.
+    """
+    return make_directory(archives, directory_name(losing, master, now))
 
 
 def pace_of(settings: MergeSettings) -> Pace:

@@ -1,0 +1,443 @@
+"""The merge as an operation: lock the losing side, archive, add, prove, and leave it to the clone.
+
+Every step may run twice: after a crash of the worker the operation is resumed where it was. What was
+added is never taken back by cancelling; that is a decision of its own (:class:`MergeUndo`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from pfms_ha_tui.config.settings import HookEvent
+from pfms_ha_tui.errors import OperationError, PfmsError
+from pfms_ha_tui.operations.aftermath import EventStep, HookStep
+from pfms_ha_tui.operations.context import ClusterOperation, Context
+from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
+from pfms_ha_tui.operations.merge.evidence import wrong_direction
+from pfms_ha_tui.operations.merge.facts import Known, evidence_of
+from pfms_ha_tui.operations.merge.merging import (
+    Merge,
+    MergeRequest,
+    apply_directory,
+    directory_name,
+    make_directory,
+    start_restore,
+    undo_directory,
+    verify_directory,
+)
+from pfms_ha_tui.operations.merge.report import plan_lines, result_lines, summary_line, verification_lines
+from pfms_ha_tui.operations.merge.tables import TableMapping
+from pfms_ha_tui.operations.merge.window import Window
+from pfms_ha_tui.operations.records import MarkKind
+from pfms_ha_tui.operations.roles import lock_node
+from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
+from pfms_ha_tui.operations.view import OperationState, StepState
+from pfms_ha_tui.pandora.events import Criticity
+
+DIRECTORY = "directory"
+"""Fact: path of the merge's directory."""
+
+
+class MergeParams(msgspec.Struct, frozen=True, kw_only=True):
+    """An order to merge."""
+
+    master: str
+    """Label of the node that the rows go into."""
+    archives: str
+    """Directory that holds one directory for each merge."""
+    losing: str | None = None
+    """Label of the node whose rows are recovered; ``None`` when an archive is restored."""
+    start: int = 0
+    """Window, seconds since 1970, inclusive."""
+    end: int = 0
+    """Exclusive."""
+    tables: tuple[str, ...] | None = None
+    mappings: dict[str, TableMapping] = {}
+    restore: str | None = None
+    """Path of an archive (or a merge's directory) that is merged again."""
+    directory: str | None = None
+    """Path of a merge's directory that is to be gone on with."""
+    anyway: bool = False
+    """A person saw that this looks like the wrong direction, and typed the label of the node that loses."""
+
+
+class MergeBack(ClusterOperation):
+    """The merge of one node's rows into the master."""
+
+    kind = "merge"
+    commit = "apply"
+
+    def __init__(self, context: Context, params: MergeParams) -> None:
+        super().__init__(context)
+        self.asked = params
+        if (params.losing is None) == (params.restore is None):
+            raise OperationError("a merge takes either a node or an archive", code="params")
+        context.node(params.master)
+        what = params.losing or "an archive"
+        self.title = f"merge {what} into {params.master}"
+        self.job: Merge | None = None
+        if params.losing is not None:
+            self.job = Merge(
+                context.cluster,
+                MergeRequest(
+                    losing=params.losing,
+                    master=params.master,
+                    window=Window(params.start, params.end),
+                    tables=params.tables,
+                    mappings=params.mappings,
+                ),
+            )
+        losing = [LockLosing(self, params.losing)] if params.losing is not None else []
+        self.steps = [
+            CheckSides(self),
+            *losing,
+            ArchiveRows(self),
+            AddRows(self),
+            ProveRows(self),
+            EventStep(self, params.master, self.outcome, Criticity.INFORMATIONAL),
+            HookStep(self, HookEvent.MERGE_FINISHED, self.hook_facts),
+        ]
+
+    @classmethod
+    def of(cls, context: Context, params: Mapping[str, object]) -> Self:
+        """Built again from the ledger."""
+        return cls(context, msgspec.convert(params, MergeParams))
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """As the ledger keeps them."""
+        built: Mapping[str, object] = msgspec.to_builtins(self.asked)
+        return built
+
+    async def open(self, run: StepRun) -> None:
+        """The lock on both nodes, and a session with each."""
+        asked = self.asked
+        labels = [label for label in (asked.master, asked.losing) if label is not None]
+        if not run.dry_run:
+            await self.lock.take([self.context.node(asked.master)])
+            await self.lock_reachable(labels)
+            self.hooks.start(HookEvent.MERGE_STARTED, self.hook_facts(run))
+        await self.link(asked.master)
+
+    async def recovery(self, states: Mapping[str, StepState], run: StepRun) -> Recovery:  # noqa: ARG002
+        """Always on: nothing is done twice."""
+        if not any(state is not StepState.WAITING for state in states.values()):
+            return Recovery.GIVE_UP
+        return Recovery.RESUME
+
+    def directory(self, run: StepRun) -> Path:
+        """The merge's directory.
+
+        Raises:
+            OperationError: there is none yet.
+        """
+        return Path(run.need(DIRECTORY, str))
+
+    def outcome(self, run: StepRun) -> str:
+        """What was added, and what is next."""
+        added = run.fact("added", int) or 0
+        text = f"{added} rows of {self.asked.losing or 'the archive'} were added to {self.asked.master}"
+        return (
+            text if self.asked.losing is None else f"{text}; {self.asked.losing} is to be rebuilt from it now"
+        )
+
+    def hook_facts(self, run: StepRun) -> dict[str, object]:
+        """For the hooks' environment."""
+        return {
+            "actor": run.actor,
+            "operation": run.number,
+            "node": self.asked.losing or "",
+            "master": self.asked.master,
+            "master_host": self.context.node(self.asked.master).host,
+            "directory": run.fact(DIRECTORY, str) or "",
+            "added": run.fact("added", int) or 0,
+        }
+
+    async def concluded(self, state: OperationState, text: str, run: StepRun) -> None:
+        """Tell the site of a failure, and where to go on."""
+        if state is OperationState.DONE:
+            return
+        directory = run.fact(DIRECTORY, str)
+        if directory is not None:
+            run.say(f"to go on: merge --resume {directory}; to take it back: merge --undo {directory}")
+        for complaint in await self.hooks.run(HookEvent.MERGE_FAILED, {**self.hook_facts(run), "text": text}):
+            run.say(complaint)
+
+
+class MergeStep(Step):
+    """A step of a merge. A failure leaves everything as it is: it is safe, and the merge can go on."""
+
+    on_failure = OnFailure.STOP
+
+    def __init__(self, operation: MergeBack) -> None:
+        self.operation = operation
+        self.asked = operation.asked
+
+
+class CheckSides(MergeStep):
+    """Whether the direction is right, the master takes writes, and the tables fit."""
+
+    name = "check"
+    title = "check both nodes"
+    cancel_before = True
+
+    async def rehearse(self, run: StepRun) -> str | None:
+        """The same."""
+        return await self.run(run)
+
+    async def run(self, run: StepRun) -> str | None:
+        """Look, change nothing."""
+        asked, operation = self.asked, self.operation
+        link = await operation.link(asked.master)
+        if await link.is_read_only():
+            raise OperationError(
+                "it is read-only", node=asked.master, hint="only a master can be merged into"
+            )
+        if asked.losing is None or asked.directory is not None:
+            return f"{asked.master} takes writes"
+        known = await operation.record(lambda records: records.newest())
+        facts = Known(journal_master=known.master if known is not None else None)
+        cluster = operation.context.cluster
+        losing, master = await asyncio.gather(
+            asyncio.to_thread(evidence_of, cluster, asked.losing, facts),
+            asyncio.to_thread(evidence_of, cluster, asked.master, facts),
+        )
+        why = wrong_direction(losing, master)
+        if why is not None and not asked.anyway:
+            raise OperationError(
+                why,
+                node=asked.losing,
+                code="wrong_direction",
+                hint=f"if that is what you want, type {asked.losing}",
+            )
+        if why is not None:
+            run.say(f"in spite of this: {why}")
+        return f"{asked.losing} lost, {asked.master} takes writes"
+
+
+class LockLosing(MergeStep):
+    """No more writes on the losing side: the archive is to be all there is."""
+
+    name = "lock"
+
+    def __init__(self, operation: MergeBack, label: str) -> None:
+        super().__init__(operation)
+        self.node = label
+        self.title = f"lock {label}"
+
+    def preview(self) -> tuple[str, ...]:
+        """The statements."""
+        dialect = self.operation.dialect(self.node or "")
+        return (*dialect.set_read_only(True), dialect.show_processlist, "KILL every client session")
+
+    async def run(self, run: StepRun) -> str | None:
+        """Lock it; a merge that goes on with an archive does without the node."""
+        label = self.node or ""
+        if self.asked.directory is not None:
+            try:
+                await lock_node(self.operation, label)
+            except PfmsError as error:
+                run.say(f"{label} cannot be locked: {error.reason}")
+                return "the archive is there already"
+            return f"{label} is read-only"
+        killed = await lock_node(self.operation, label)
+        return f"{label} is read-only, {killed} client sessions ended"
+
+
+class ArchiveRows(MergeStep):
+    """Everything of the window into a file, before anything is written."""
+
+    name = "archive"
+    title = "archive the rows"
+    cancel_before = True
+
+    def preview(self) -> tuple[str, ...]:
+        """Where it goes."""
+        return (f"write rows.sql.gz below {self.asked.archives}",)
+
+    async def run(self, run: StepRun) -> str | None:
+        """Write it, or check the one that is there."""
+        asked, operation = self.asked, self.operation
+        directory = await self._directory(run)
+        if operation.job is not None:
+            job = operation.job
+            summary = await on_thread(run, lambda control: job.archive(directory, control))
+        else:
+            archive = Path(asked.restore or "")
+            summary = await asyncio.to_thread(start_restore, archive, directory)
+        return summary_line(summary)
+
+    async def _directory(self, run: StepRun) -> Path:
+        asked = self.asked
+        noted = run.fact(DIRECTORY, str) or asked.directory
+        if noted is not None:
+            path = Path(noted)
+            await asyncio.to_thread(make_directory, path.parent, path.name, again=True)
+        else:
+            name = directory_name(asked.losing or "archive", asked.master, run.clock.wall())
+            path = await asyncio.to_thread(make_directory, Path(asked.archives), name)
+        await run.note(directory=str(path))
+        return path
+
+
+class AddRows(MergeStep):
+    """Add what the master lacks."""
+
+    name = "apply"
+
+    def __init__(self, operation: MergeBack) -> None:
+        super().__init__(operation)
+        self.node = self.asked.master
+        self.title = f"add what {self.asked.master} lacks"
+
+    def preview(self) -> tuple[str, ...]:
+        """In short."""
+        return ("START TRANSACTION", "INSERT INTO … VALUES …, UPDATE tconfig (pfms_ha_merge)", "COMMIT")
+
+    async def rehearse(self, run: StepRun) -> str | None:
+        """The dry run, row by row."""
+        job = self.operation.job
+        if job is None:
+            return f"what {self.asked.master} lacks of the archive would be added"
+        plan = await on_thread(run, job.plan)
+        for line in plan_lines(plan):
+            run.say(line)
+        if plan.blocked:
+            blocking = next(one for one in plan.differences if one.blocking)
+            raise OperationError(
+                f"{blocking.table}: {blocking.text}", hint=blocking.remedy, code="merge_schema"
+            )
+        return f"{plan.to_add} rows would be added"
+
+    async def run(self, run: StepRun) -> str | None:
+        """Add, or go on adding."""
+        operation, asked = self.operation, self.asked
+        directory = operation.directory(run)
+        await operation.lock.check(asked.master)
+        cluster, node = operation.context.cluster, operation.context.node(asked.master)
+        lag = slaves_lag(operation, asked.master, asked.losing or "")
+        result = await on_thread(run, lambda control: apply_directory(cluster, node, directory, control, lag))
+        for line in result_lines(result):
+            run.say(line)
+        await run.note(added=result.added)
+        aside = f", {result.quarantined} set aside" if result.quarantined else ""
+        return f"{result.added} rows added{aside}"
+
+    async def undo(self, run: StepRun) -> str | None:
+        """What was committed stays: it is the other node's history, and it is noted."""
+        run.say("what was added stays")
+        return None
+
+
+class ProveRows(MergeStep):
+    """Compare archive and master once more."""
+
+    name = "verify"
+    title = "compare the archive with the master"
+    # The engine lets the adding before it be cancelled only while such a step is still to come.
+    cancel_before = True
+
+    async def run(self, run: StepRun) -> str | None:
+        """Compare; then the losing side holds nothing that is not saved."""
+        operation, asked = self.operation, self.asked
+        directory = operation.directory(run)
+        cluster, node = operation.context.cluster, operation.context.node(asked.master)
+
+        result = await on_thread(run, lambda control: apply_directory(cluster, node, directory, control))
+        check = await on_thread(
+            run, lambda control: verify_directory(cluster, node, directory, result, control)
+        )
+        for line in verification_lines(check):
+            run.say(line)
+        if not check.good:
+            raise OperationError(check.text, node=asked.master, code="verify")
+        losing = asked.losing
+        if losing is not None:
+            await operation.record(lambda records: records.clear_mark(losing, MarkKind.DIVERGED))
+            await operation.mark(
+                run, losing, MarkKind.NEEDS_RESYNC, f"its rows were merged into {asked.master}"
+            )
+        return check.text
+
+
+class MergeUndoParams(msgspec.Struct, frozen=True, kw_only=True):
+    """An order to take a merge back."""
+
+    directory: str
+    """Path of the merge's directory."""
+    master: str
+    """Label of the node that the rows were added to."""
+
+
+class MergeUndo(ClusterOperation):
+    """Remove exactly the rows that a merge added."""
+
+    kind = "merge-undo"
+    commit = "undo"
+
+    def __init__(self, context: Context, params: MergeUndoParams) -> None:
+        super().__init__(context)
+        self.asked = params
+        context.node(params.master)
+        self.title = f"take back the merge {Path(params.directory).name}"
+        self.steps = [
+            TakeBack(self),
+            EventStep(self, params.master, self.outcome, Criticity.WARNING),
+        ]
+
+    @classmethod
+    def of(cls, context: Context, params: Mapping[str, object]) -> Self:
+        """Built again from the ledger."""
+        return cls(context, msgspec.convert(params, MergeUndoParams))
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """As the ledger keeps them."""
+        built: Mapping[str, object] = msgspec.to_builtins(self.asked)
+        return built
+
+    async def open(self, run: StepRun) -> None:
+        """The lock on the master."""
+        if not run.dry_run:
+            await self.lock.take([self.context.node(self.asked.master)])
+        await self.link(self.asked.master)
+
+    async def recovery(self, states: Mapping[str, StepState], run: StepRun) -> Recovery:  # noqa: ARG002
+        """On: nothing is removed twice."""
+        return Recovery.RESUME
+
+    def outcome(self, run: StepRun) -> str:
+        """What was removed."""
+        removed = run.fact("removed", int) or 0
+        return f"{removed} rows of a merge were removed from {self.asked.master} again"
+
+
+class TakeBack(Step):
+    """Remove the rows, newest batch first."""
+
+    name = "undo"
+    title = "remove the added rows"
+    on_failure = OnFailure.STOP
+    cancel_before = True
+
+    def __init__(self, operation: MergeUndo) -> None:
+        self.operation = operation
+        self.node = operation.asked.master
+
+    async def run(self, run: StepRun) -> str | None:
+        """Remove, or go on removing."""
+        operation, asked = self.operation, self.operation.asked
+        await operation.lock.check(asked.master)
+        lag = slaves_lag(operation, asked.master, "")
+        cluster = operation.context.cluster
+        result = await on_thread(
+            run, lambda control: undo_directory(cluster, Path(asked.directory), control, lag)
+        )
+        await run.note(removed=result.removed)
+        gone = f", {result.gone} were gone already" if result.gone else ""
+        return f"{result.removed} rows removed{gone}"
