@@ -127,6 +127,11 @@ class _Ordering:
         method: str | None = getattr(self._arguments, "method", None)
         return CloneMethod(method) if method is not None else None
 
+    @property
+    def _tables(self) -> tuple[str, ...] | None:
+        tables: str | None = getattr(self._arguments, "tables", None)
+        return tuple(tables.split(",")) if tables else None
+
     async def run(self) -> int:
         socket = console_access(self._arguments.config).socket
         async with await WorkerClient.connect(socket, client=f"cli {self._kind}") as client:
@@ -137,6 +142,10 @@ class _Ordering:
                 kill_long=getattr(self._arguments, "kill_long", False),
                 source=getattr(self._arguments, "source", None),
                 method=self._method,
+                start=getattr(self._arguments, "start", None),
+                end=getattr(self._arguments, "end", None),
+                tables=self._tables,
+                anyway=getattr(self._arguments, "anyway", False),
             )
             plan = await client.call("plan", order, Plan)
             if plan.why_not is not None and not self._arguments.dry_run:
@@ -206,6 +215,8 @@ class _Ordering:
         else:
             if view.dry_run:
                 sys.stdout.write("\n".join(_rehearsed_lines(view)) + "\n")
+            for told in view.log:
+                sys.stdout.write(f"  {clean(told)}\n")
             sys.stdout.write(f"{view.state.value}: {clean(view.text or view.title)}\n")
         return Exit.OK if view.state is OperationState.DONE else Exit.FAILED
 

@@ -168,6 +168,15 @@ def _add_changing(commands: Commands) -> None:
     methods = ("auto", "stream", "staged", "plugin", "script")
     resync.add_argument("--method", choices=methods, help="how (default: as configured)")
 
+    merge = _order(commands, "merge", "recover what the losing side of a split-brain wrote", node="?")
+    merge.add_argument("--from", dest="node", metavar="NODE", required=True, help="the node that lost")
+    merge.add_argument(
+        "--start", metavar="WHEN", help="first moment, local: '2026-11-28 02:00' (none: proposed)"
+    )
+    merge.add_argument("--end", metavar="WHEN", help="the moment after the last")
+    merge.add_argument("--tables", metavar="T,T", help="only these tables")
+    merge.add_argument("--anyway", action="store_true", help="although it looks like the wrong direction")
+
     drill = _command(
         commands,
         "drill",

@@ -8,6 +8,7 @@ from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.lock import Lock, Reopen
+from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
 from pfms_ha_tui.operations.rejoin import Rejoin
 from pfms_ha_tui.operations.switchover import Switchover
 
@@ -21,4 +22,6 @@ PROCEDURES: Mapping[str, Rebuild] = {
     Lock.kind: Lock.of,
     Reopen.kind: Reopen.of,
     Clone.kind: Clone.of,
+    MergeBack.kind: MergeBack.of,
+    MergeUndo.kind: MergeUndo.of,
 }

@@ -6,12 +6,14 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from pfms_ha_tui.cluster.candidates import eligible, why_not_candidate
 from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind
 from pfms_ha_tui.cluster.guards import readiness
 from pfms_ha_tui.cluster.permits import (
+    why_not_change,
     why_not_failover,
     why_not_rejoin,
     why_not_reopen,
@@ -31,9 +33,11 @@ from pfms_ha_tui.operations.context import ClusterOperation, Context, HostFacts
 from pfms_ha_tui.operations.failover import Failover, FailoverParams
 from pfms_ha_tui.operations.ledger import Entry
 from pfms_ha_tui.operations.lock import Lock, LockParams, Reopen, ReopenParams
+from pfms_ha_tui.operations.merge.operation import MergeBack
 from pfms_ha_tui.operations.records import Records
 from pfms_ha_tui.operations.rejoin import Rejoin, RejoinParams
 from pfms_ha_tui.operations.switchover import Switchover, SwitchoverParams
+from pfms_ha_tui.worker.merges import merge_params
 from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.protocol import Order, OrderKind
 
@@ -41,9 +45,10 @@ from pfms_ha_tui.worker.protocol import Order, OrderKind
 class Builder:
     """Builds the operations of one cluster from what its monitor sees."""
 
-    def __init__(self, monitor: ClusterMonitor, records: Records) -> None:
+    def __init__(self, monitor: ClusterMonitor, records: Records, *, archives: Path) -> None:
         self._monitor = monitor
         self._records = records
+        self._archives = monitor.cluster.merge.archive_dir or archives
 
     @property
     def context(self) -> Context:
@@ -117,6 +122,10 @@ class Builder:
                 return Reopen(self.context, ReopenParams(node=target))
             case OrderKind.CLONE:
                 return self._clone(target, master, order)
+            case OrderKind.MERGE:
+                if master is None:
+                    raise OperationError("it is not known which node is the master")
+                return MergeBack(self.context, merge_params(order, target, master, self._archives))
 
     def why_not(self, order: Order) -> str | None:
         """Why the order is refused now, as one clause; ``None`` if it may be started."""
@@ -137,6 +146,8 @@ class Builder:
                 return why_not_lock(target, history, policy, facts)
             case OrderKind.CLONE:
                 return why_not_resync(target, history, diagnosis, policy, facts, source=order.source)
+            case OrderKind.MERGE:
+                return why_not_change(history, policy, facts)
 
     def again(self, entry: Entry) -> ClusterOperation:
         """The very operation that an entry of the ledger tells of.

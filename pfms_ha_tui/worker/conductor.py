@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.diagnosis import Severity
@@ -53,12 +54,13 @@ class ClusterHands:
         monitor: ClusterMonitor,
         ledger: Ledger,
         *,
+        archives: Path,
         now: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self.monitor = monitor
         self.records = Records(ledger, monitor.name)
-        self.builder = Builder(monitor, self.records)
+        self.builder = Builder(monitor, self.records, archives=archives)
         self._ledger = ledger
         self._engine = Engine(ledger, publish=self._progressed)
         self._now = now

@@ -34,6 +34,12 @@ def impact_of(order: Order, monitor: ClusterMonitor) -> tuple[str, ...]:
                 f"All data of {order.target} is replaced.",
                 "Its old data stays beside the new until that has caught up and was compared; then it goes.",
             )
+        case OrderKind.MERGE:
+            return (
+                f"{order.target} is locked: read-only, its clients ended. Nothing on it is deleted.",
+                "Everything in the window is written to an archive before anything is added.",
+                f"Only rows that {master.label} lacks are added to it.",
+            )
         case OrderKind.LOCK:
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
         case _:

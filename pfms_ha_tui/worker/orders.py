@@ -15,6 +15,7 @@ from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
 from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
+from pfms_ha_tui.worker.merges import propose_window
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import (
     ClusterRef,
@@ -31,6 +32,7 @@ from pfms_ha_tui.worker.protocol import (
     Start,
 )
 from pfms_ha_tui.worker.server import Methods
+from pfms_ha_tui.worker.threads import in_thread
 
 LONGEST_PAUSE = 30 * 86400.0
 
@@ -65,6 +67,7 @@ class Orders(Conductor):
 
     async def _plan(self, peer: Peer, order: Order) -> Plan:
         hands = self._hands(order.cluster)
+        await _with_window(order, hands)
         operation = hands.builder.by_order(order)
         return Plan(
             operation=_planned(operation, peer.actor),
@@ -152,9 +155,30 @@ def make_hands(worker: Worker) -> Orders:
     Raises:
         OperationError: the ledger cannot be opened.
     """
-    ledger = Ledger(worker.settings.worker.state_dir / "operations.db")
-    clusters = {name: ClusterHands(monitor, ledger) for name, monitor in worker.monitors.items()}
+    state = worker.settings.worker.state_dir
+    ledger = Ledger(state / "operations.db")
+    clusters = {
+        name: ClusterHands(monitor, ledger, archives=state / "archive")
+        for name, monitor in worker.monitors.items()
+    }
     return Orders(ledger, clusters)
+
+
+async def _with_window(order: Order, hands: ClusterHands) -> None:
+    """Refuse a merge without a window, and say which one the data propose.
+
+    Raises:
+        OperationError: there is none.
+    """
+    state = hands.monitor.state
+    if order.kind is not OrderKind.MERGE or (order.start is not None and order.end is not None):
+        return
+    master = state.diagnosis.master if state is not None else None
+    cluster, losing = hands.monitor.cluster, order.target
+    if master is None or losing is None or losing == master or cluster.node(losing) is None:
+        return
+    hint = await in_thread(lambda: propose_window(cluster, losing, master), name="window")
+    raise OperationError("a merge needs a window", code="window", hint=hint)
 
 
 def _confirm(operation: ClusterOperation, order: Order) -> str:

@@ -189,6 +189,8 @@ class OrderKind(StrEnum):
     LOCK = "lock"
     """Make one of several writable nodes read-only and end its sessions."""
     REOPEN = "reopen"
+    MERGE = "merge"
+    """Recover what the losing side of a split-brain wrote, from ``target`` into the master."""
     CLONE = "clone"
     """Resync: rebuild a slave from another node. Queues while another operation runs."""
 
@@ -207,6 +209,14 @@ class Order:
     """Clone: the node whose data it gets; ``None`` = the worker chooses, a healthy slave first."""
     method: CloneMethod | None = None
     """Clone: ``None`` = as configured."""
+    start: str | None = None
+    """Merge: first moment, local date-time of the worker's host or ``@seconds``."""
+    end: str | None = None
+    """Merge: the moment after the last."""
+    tables: tuple[str, ...] | None = None
+    """Merge: only these."""
+    anyway: bool = False
+    """Merge: although it looks like the wrong direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
