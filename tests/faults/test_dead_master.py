@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import random
 import threading
 import time
 from pathlib import Path
 
 import pymysql
 import pytest
-from support.faultlab import Pool, fault_lab
+from support.faultlab import Pool, fault_lab, writable_ones
 from support.operating import is_writable, until
 
 from pfms_ha_tui.errors import SandboxError
@@ -213,6 +215,69 @@ async def test_a_slave_that_did_not_receive_when_its_master_died_is_no_heir_and_
         await lab.worker.ready()
         await lab.rows(5)
         await lab.assert_nothing_lost(lab.master)
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+async def test_with_gtids_and_more_slaves_everybody_follows_the_new_master(
+    flavor: Flavor, nodes: int, pool: Pool, tmp_path: Path
+) -> None:
+    options = SandboxOptions(flavor=flavor, nodes=nodes, gtid=True, writer_rate=50, semi_sync=True)
+    async with fault_lab(tmp_path, await pool.cluster(options)) as lab:
+        await lab.rows(20)
+        await lab.caught_up()
+        lab.master.kill()
+        await lab.worker.operation("failover")
+        await lab.sandbox.writer.resume()
+        (new,) = await writable_ones(lab.sandbox)
+        for node in lab.sandbox.nodes:
+            if node not in (new, lab.master):
+                await lab.comes_to_follow(node, new)
+        await lab.master.start()
+        await lab.comes_to_follow(lab.master, new)
+        await lab.rows(20)
+        await lab.assert_nothing_lost(new)
+
+
+@pytest.mark.parametrize("first", ["master", "slave"])
+async def test_when_both_were_dead_the_same_master_takes_writes_again_in_whatever_order_they_come_back(
+    first: str, pool: Pool, tmp_path: Path
+) -> None:
+    async with fault_lab(tmp_path, await pool.cluster(pair())) as lab:
+        await lab.caught_up()
+        lab.slave.kill()
+        lab.master.kill()
+        await lab.worker.until_state(lambda state: state.diagnosis.kind != "Healthy", "a diagnosis")
+        for node in [lab.master, lab.slave] if first == "master" else [lab.slave, lab.master]:
+            await node.start()
+        await lab.becomes_writable(lab.master)
+        await lab.comes_to_follow(lab.slave, lab.master)
+        await lab.sandbox.writer.resume()
+        await lab.rows(20)
+        await lab.assert_nothing_lost(lab.master)
+        done = [one.kind for one in await lab.worker.operations() if one.state is OperationState.DONE]
+        assert "failover" not in done
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+async def test_soak_of_short_faults_is_no_failover(pool: Pool, tmp_path: Path) -> None:
+    """Ten minutes of freezes and stopped SSH servers, all shorter than what counts."""
+    async with fault_lab(tmp_path, await pool.cluster(pair())) as lab:
+        end = time.monotonic() + 600
+        chance = random.Random(7)  # noqa: S311
+        while time.monotonic() < end:
+            victim = chance.choice([lab.master, lab.slave])
+            if chance.random() < 0.3:
+                await victim.ssh.stop()
+                await asyncio.sleep(chance.uniform(0.5, 5))
+                await victim.ssh.start()
+            else:
+                victim.freeze()
+                await asyncio.sleep(chance.uniform(0.2, 3.5))
+                victim.thaw()
+            await asyncio.sleep(chance.uniform(0.5, 4))
+        await lab.worker.ready()
+        await lab.no_failover()
 
 
 async def _read_position(slave: SandboxNode) -> int:
