@@ -410,6 +410,8 @@ class RepointOrphan(Follow):
 
     async def _drain_and_compare(self, label: str, candidate: str, run: StepRun) -> None:
         await self.operation.lock.take([self.operation.context.node(label)])
+        if run.fact(f"ready_{label}", bool):
+            return
         link = await self.operation.link(label)
         state = await link.replication()
         if state is None:
@@ -427,6 +429,7 @@ class RepointOrphan(Follow):
             raise OperationError(
                 f"it stands at {drained.executed}, {candidate} took over at {executed}", node=label
             )
+        await run.note(**{f"ready_{label}": True})
 
 
 def covers(link: Link, whole: str, part: str) -> bool:

@@ -146,6 +146,11 @@ class Compare(Step):
         """Compare."""
         operation, label = self.operation, self.node or ""
         promotion = run.need("promotion", Promotion)
+        state = await (await operation.link(label)).replication()
+        if state is not None:
+            if state.source_host == operation.context.node(self.master).host:
+                return f"it follows {self.master} already"
+            raise OperationError(f"it follows {state.source_host}", node=label)
         marks = await operation.record(lambda records: records.marked(MarkKind.NEEDS_RESYNC))
         if label in marks:
             raise OperationError(f"it needs a resync: {marks[label]}", node=label, code="needs_resync")
@@ -156,9 +161,11 @@ class Compare(Step):
         more = await self._gtids(promotion)
         if more is not None or (found is not None and found.diverged):
             sentence = found.sentence() if found is not None and found.diverged else f"GTIDs {more}"
-            reason = f"diverged: it has what {self.master} never received: {sentence}"
+            reason = f"it has what {self.master} never received: {sentence}"
             await self._mark(run, MarkKind.DIVERGED, reason)
-            raise OperationError(reason, node=label, code="diverged", hint="merge them, then resync it")
+            raise OperationError(
+                f"diverged: {reason}", node=label, code="diverged", hint="merge them, then resync it"
+            )
         if found is None and not promotion.by_gtid:
             reason = "what it has more cannot be found out: " + (
                 f"{promotion.old_master} was the last master before {self.master}"
@@ -246,9 +253,14 @@ class Compare(Step):
 
 
 class FollowAgain(Step):
-    """Follow from where the master took over, by position or GTID, and catch up."""
+    """Follow from where the master took over, by position or GTID, and catch up.
+
+    Once it follows there is no way back to those coordinates: what it applied since would be applied twice.
+    If it fails then, it is left as it is, and its replication status tells what is wrong.
+    """
 
     name = "follow"
+    on_failure = OnFailure.STOP
 
     def __init__(self, operation: Rejoin) -> None:
         self.operation = operation
@@ -315,7 +327,7 @@ class FollowAgain(Step):
         await operation.record(lambda records: records.clear_mark(label, MarkKind.UNRESOLVED))
 
     async def undo(self, run: StepRun) -> str | None:
-        """Never leave a half-joined slave looking healthy: it follows nobody, locked."""
+        """After an interruption, if its master is none any more: it must not look healthy."""
         if run.fact("following", bool) is None:
             return None
         link = await self.operation.link(self.node or "")

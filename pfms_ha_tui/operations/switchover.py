@@ -15,7 +15,8 @@ from typing import Self
 import msgspec
 
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
-from pfms_ha_tui.config.settings import HookEvent
+from pfms_ha_tui.cluster.observation import Replication
+from pfms_ha_tui.config.settings import HookEvent, NodeSettings
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.failures import SqlError
 from pfms_ha_tui.nodes.parsing import binlog_sizes
@@ -390,24 +391,34 @@ class PromoteTarget(Promote):
 class RepointSlave(Follow):
     """Another slave follows the new master, from exactly where both stand."""
 
+    async def _reach(self, link: Link, upto: BinlogPosition, run: StepRun) -> None:
+        limits = self.operation.context.limits
+        drain = Drain(link, run, deadline=limits.repoint, no_progress=limits.no_progress, upto=upto)
+        try:
+            await drain.run()
+        except PfmsError as error:
+            reason = f"it did not reach {upto}, where the new master took over: {error.reason}"
+            await self.operation.mark(run, link.label, MarkKind.NEEDS_RESYNC, reason)
+            raise
+
     async def run(self, run: StepRun) -> str | None:
         """Wait until it has what the target had, then repoint it."""
         operation, label = self.operation, self.node or ""
-        limits = operation.context.limits
         link = await operation.link(label)
-        own, upto = await link.replication(), run.need("received", BinlogPosition)
-        if own is None:
-            raise OperationError("it follows nobody", node=label)
-        if not own.gtid:
-            try:
-                await Drain(
-                    link, run, deadline=limits.repoint, no_progress=limits.no_progress, upto=upto
-                ).run()
-            except PfmsError as error:
-                reason = f"it did not reach {upto}, where the new master took over: {error.reason}"
-                await operation.mark(run, label, MarkKind.NEEDS_RESYNC, reason)
-                raise
+        state, upto = await link.replication(), run.need("received", BinlogPosition)
+        if not run.fact(f"ready_{label}", bool) and not _follows(
+            state, operation.context.node(self.master or "")
+        ):
+            if state is None:
+                raise OperationError("it follows nobody", node=label)
+            if not state.gtid:
+                await self._reach(link, upto, run)
+            await run.note(**{f"ready_{label}": True})
         return await super().run(run)
+
+
+def _follows(state: Replication | None, master: NodeSettings) -> bool:
+    return state is not None and (state.source_host, state.source_port) == (master.host, master.port)
 
 
 async def _target_is_harmless(operation: Switchover) -> None:

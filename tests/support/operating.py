@@ -102,10 +102,12 @@ async def until(condition: Callable[[], object], what: str, deadline: float = DE
 
 
 async def all_rows_on(sandbox: Sandbox, *nodes: SandboxNode) -> None:
-    """Every acknowledged row of the (paused) writer is on each of these nodes, once they caught up."""
+    """Every acknowledged row of the (paused) writer is on each of these nodes once, when they caught up."""
     for node in nodes:
 
         async def nothing_lost(node: SandboxNode = node) -> bool:
             return not await sandbox.writer.lost_on(node)
 
         await until(nothing_lost, f"every acknowledged row on {node.label}")
+        twice = [row for row, times in (await sandbox.writer.rows_on(node)).items() if times > 1]
+        assert not twice, f"rows that are there more than once on {node.label}: {twice}"
