@@ -131,3 +131,35 @@ async def test_a_worker_that_dies_under_the_plugin_leaves_a_working_slave(
         assert await rows_of(node1, plugin) == []
         await sandbox.writer.pause()
         await all_rows_on(sandbox, node1, node2)
+
+
+@pytest.mark.mysql
+@pytest.mark.usefixtures("mysql_server")
+async def test_the_plugin_clones_a_slave_with_gtids_that_stays_read_only(
+    sandbox_factory: Start, tmp_path: Path
+) -> None:
+    sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MYSQL, nodes=3, gtid=True))
+    node1, node2, node3 = sandbox.nodes
+    async with surgery(sandbox, tmp_path / "ledger.db") as kit:
+        view = await clone_of(kit, source="node3")
+
+        assert view.state is OperationState.DONE, view.text
+        assert await follows(node2, node1)
+        assert await follows(node3, node1)
+        assert (await node3.sql("SELECT @@GLOBAL.super_read_only AS v"))[0]["v"] == 1
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, node1, node2)
+        await data_is_equal(node1, node2)
+        nothing_left(sandbox)
+
+
+@pytest.mark.mysql
+@pytest.mark.usefixtures("mysql_server")
+async def test_a_parallel_slave_without_gtids_is_no_source(sandbox_factory: Start, tmp_path: Path) -> None:
+    """Its position lags behind its data: seen as rows that came twice, found by the comparison."""
+    sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MYSQL, nodes=3))
+    async with surgery(sandbox, tmp_path / "ledger.db") as kit:
+        view = await clone_of(kit, source="node3")
+        assert view.state is OperationState.FAILED
+        assert "choose node1 as source" in (view.text or "")
+        assert kit.context.records.marks() == ()

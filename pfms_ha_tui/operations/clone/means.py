@@ -27,6 +27,8 @@ class Findings:
     target_proved: Proved | None = None
     replicating: bool = False
     gtid: bool = False
+    source_gtid: bool = False
+    """The source is a slave that follows by GTID."""
     tls: bool = False
     programs: dict[str, dict[str, str]] = field(default_factory=dict)
     """label → program → what it says of its version."""

@@ -14,8 +14,9 @@ from collections import deque
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.masking import MASK, mask
+from pfms_ha_tui.nodes.connection import SqlSession
 from pfms_ha_tui.nodes.failures import SqlError
-from pfms_ha_tui.nodes.parsing import integer, text
+from pfms_ha_tui.nodes.parsing import integer, is_on, text
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.clone import tools
 from pfms_ha_tui.operations.clone.base import CloneOperation, watched
@@ -110,7 +111,7 @@ async def clean_source(operation: CloneOperation, run: StepRun) -> None:
         return
     try:
         link = await operation.link(operation.asked.source)
-        await link.execute(f"UNINSTALL PLUGIN {_NAME}")
+        await _as_admin(link, f"UNINSTALL PLUGIN {_NAME}")
     except PfmsError as error:
         run.say(f"{operation.asked.source}: the CLONE plugin stays installed: {error.reason}")
         return
@@ -127,7 +128,7 @@ async def _install(operation: CloneOperation, run: StepRun) -> None:
         return
     await run.note(**{INSTALLED: True})
     try:
-        await link.execute(f"INSTALL PLUGIN {_NAME} SONAME '{_LIBRARY}'")
+        await _as_admin(link, f"INSTALL PLUGIN {_NAME} SONAME '{_LIBRARY}'")
     except SqlError as error:
         if error.errno == _ALREADY:
             return
@@ -137,6 +138,22 @@ async def _install(operation: CloneOperation, run: StepRun) -> None:
             node=link.label,
             hint="choose another method",
         ) from error
+
+
+async def _as_admin(link: Link, statement: str) -> None:
+    """Run a statement that super_read_only forbids; ordinary accounts stay locked out all the while."""
+
+    def job(session: SqlSession) -> None:
+        closed = is_on(session.query("SELECT @@GLOBAL.super_read_only AS v")[0]["v"])
+        if closed:
+            session.execute("SET GLOBAL super_read_only = 0")
+        try:
+            session.execute(statement)
+        finally:
+            if closed and not session.closed:
+                session.execute("SET GLOBAL super_read_only = 1")
+
+    await link.call(job)
 
 
 async def _initialise(target: Host, plan: ClonePlan) -> None:

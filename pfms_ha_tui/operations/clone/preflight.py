@@ -117,6 +117,12 @@ class Preflight:
         server_id = integer((await master.query("SELECT @@server_id AS id"))[0], "id")
         if state.source_server_id != server_id:
             self._complain(f"{params.source} follows another node than {params.master}")
+        self._found.source_gtid = state.gtid
+        if not state.gtid and await _parallel(link):
+            self._complain(
+                f"{params.source} applies in parallel and without GTIDs: the position it gives may lie before"
+                f" what it has applied, so that rows would come twice: choose {params.master} as source"
+            )
         limit = self._operation.context.cluster.policy.max_lag
         if state.sql_errno:
             doubts.append(f"{params.source} does not apply: {state.sql_errno} {state.sql_error}")
@@ -296,7 +302,7 @@ class Preflight:
             source_command=source.command,
             target_command=proved.command if proved else (),
             total=source.place.size,
-            gtid=found.gtid,
+            gtid=found.gtid or found.source_gtid,
             tls=found.tls,
             staging=self._staging(source.place),
             give_up_old=give_up,
@@ -334,6 +340,19 @@ class Preflight:
                 f"{short}: make room, or confirm that the old data of {label} is removed before the copy"
             )
         return self._params.give_up_old
+
+
+async def _parallel(link: Link) -> bool:
+    """Whether a slave has several appliers, or one that is run like several.
+
+    Its position is then only written down at checkpoints (MySQL manual, "Replication and Transaction
+    Inconsistencies"; Percona XtraBackup and mariadb-backup refuse ``--slave-info`` for the same reason).
+    """
+    for name in ("replica_parallel_workers", "slave_parallel_workers", "slave_parallel_threads"):
+        value = await link.variable(name)
+        if value is not None:
+            return value != "0"
+    return False
 
 
 async def _outside(link: Link, place: Place) -> str | None:
