@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from pfms_ha_tui.cluster.diagnosis import Severity
-from pfms_ha_tui.cluster.observation import Replication
+from pfms_ha_tui.cluster.diagnosis import DiagnosisKind, Severity
+from pfms_ha_tui.cluster.observation import IoState, Replication
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, SyncState
 from pfms_ha_tui.console.format import NOTHING, age, behind, latency, moment, position, share, span
 from pfms_ha_tui.console.glyphs import GUARD, MODE, REACH, SEVERITY, SSH, SYNC, kind_words
@@ -70,7 +70,7 @@ def status_report(state: ClusterState) -> Iterator[str]:
 def nodes_table(state: ClusterState) -> Iterator[str]:
     """A heading and a line for each node, columns aligned."""
     mono = time.monotonic()
-    rows = [HEADINGS, *(_row(node, mono) for node in state.snapshot.nodes)]
+    rows = [HEADINGS, *(_row(state, node, mono) for node in state.snapshot.nodes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -92,7 +92,7 @@ def nagios_line(states: Sequence[ClusterState], worst: Severity) -> str:
     return clean(f"PFMS-HA {NAGIOS_WORDS[worst]} - {texts}").replace("|", "/") + f" | {clean(' '.join(data))}"
 
 
-def _row(node: NodeState, mono: float) -> tuple[str, ...]:
+def _row(state: ClusterState, node: NodeState, mono: float) -> tuple[str, ...]:
     seen = node.age(mono)
     facts = node.facts
     live = node.answers
@@ -100,16 +100,25 @@ def _row(node: NodeState, mono: float) -> tuple[str, ...]:
     return (
         clean(node.label),
         clean(f"{node.host}:{node.port}"),
-        {Role.NONE: NOTHING, Role.UNKNOWN: "?"}.get(node.role, node.role.value),
+        _role(node),
         _sql(node),
         SSH[node.shell.state].word if node.shell else "?",
         _threads(replication) if live and replication else NOTHING,
         behind(replication.seconds_behind, node.bytes_behind) if live and replication else NOTHING,
-        clean(position(facts.binlog)) if live and facts else NOTHING,
+        clean(position(replication.executed if replication else facts.binlog)) if live and facts else NOTHING,
         clean(facts.version) if facts else NOTHING,
-        _sync(node),
+        _sync(state, node),
         age(seen) if seen is None or live else f"{age(seen)} ago",
     )
+
+
+def _role(node: NodeState) -> str:
+    """The role; "was" for the last one of a node that does not answer: never two masters by memory."""
+    if node.role is Role.UNKNOWN:
+        return "?"
+    if not node.answers:
+        return {Role.MASTER: "was MASTER", Role.SLAVE: "was SLAVE", Role.NONE: "was no one's"}[node.role]
+    return "read-only" if node.role is Role.NONE else node.role.value
 
 
 def _sql(node: NodeState) -> str:
@@ -128,7 +137,19 @@ def _threads(replication: Replication) -> str:
     return f"IO {replication.io.value}, SQL {'Yes' if replication.sql else 'No'}"
 
 
-def _sync(node: NodeState) -> str:
+def _sync(state: ClusterState, node: NodeState) -> str:
+    """As the console's icon: "ok" only of a node that answers, has not diverged and, if it follows, runs."""
     if node.sync.state is SyncState.RUNNING and node.sync.percent is not None:
         return share(node.sync.percent)
-    return SYNC[node.sync.state].word
+    if node.sync.state is not SyncState.OK:
+        return SYNC[node.sync.state].word
+    if not node.answers or node.role is Role.UNKNOWN:
+        return "?"
+    if any(f.kind is DiagnosisKind.DIVERGED and f.node == node.label for f in state.diagnosis.findings):
+        return "diverged"
+    replication = node.replication
+    if replication is None:
+        return SYNC[SyncState.OK].word
+    if replication.sql_errno:
+        return "broken"
+    return SYNC[SyncState.OK].word if replication.io is IoState.YES and replication.sql else "?"
