@@ -63,7 +63,7 @@ def readiness(
     return Readiness(
         guards=guards,
         candidate=candidate,
-        sentence=_sentence(snapshot, master, candidate, guards, diagnosis, policy),
+        sentence=_sentence(snapshot, master, candidate, guards, diagnosis, policy, facts),
     )
 
 
@@ -74,6 +74,7 @@ def _sentence(
     guards: Sequence[Guard],
     diagnosis: Diagnosis,
     policy: Policy,
+    facts: JournalFacts,
 ) -> str:
     passed = sum(1 for guard in guards if guard.ok)
     count = f"({passed} of {len(guards)} checks pass)"
@@ -83,6 +84,10 @@ def _sentence(
             return "No automatic failover: more than one node is writable."
         return "No automatic failover: it is not known which node is the master."
     if silent(master, snapshot, policy):
+        if facts.operation is not None:
+            # The steps of a failover fail the guards: "no failover" would be said of the one that runs.
+            running = words.quoted(facts.operation).rstrip(".")
+            return f"{running[:1].upper()}{running[1:]}; until it ends, nothing else starts by itself."
         if first is None:
             return f"{candidate} takes over now {count}."
         return f"No automatic failover: {first} {count}."

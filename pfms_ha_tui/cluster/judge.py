@@ -195,8 +195,15 @@ def _state_clause(node: NodeState, snapshot: Snapshot, policy: Policy) -> str:
         Reach.HUNG: f"{node.label} accepts connections but says nothing",
         Reach.UNREACHABLE: f"{node.label} is unreachable",
         Reach.FAULT: f"{node.label} cannot be asked",
+        Reach.IMPAIRED: f"{node.label} answers but cannot be read",
         Reach.UNKNOWN: f"there is no news of {node.label}",
     }.get(reach(node, snapshot, policy), f"{node.label} does not answer")
+
+
+def _settings_at_fault(node: NodeState) -> bool:
+    """Whether what this side asks is wrong; a name that is not found says nothing: the net may be gone."""
+    failure = node.observation.failure if node.observation is not None else None
+    return failure is not None and failure.code in ("tls", "config", "protocol")
 
 
 def _no_connection(snapshot: Snapshot, policy: Policy) -> _Charge:
@@ -212,6 +219,8 @@ def _no_connection(snapshot: Snapshot, policy: Policy) -> _Charge:
     said = witnesses(snapshot)
     if all(reach(node, snapshot, policy) is Reach.REFUSED for node in nodes):
         hint = "Their hosts answer: start the databases."
+    elif all(_settings_at_fault(node) for node in nodes):
+        hint = "The settings on this side are at fault, as each node's line says."
     elif any(opinion.says is Says.SEES for opinion in said):
         hint = "A witness answers us: look at the nodes' own network."
     else:

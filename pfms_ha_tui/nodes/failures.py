@@ -46,7 +46,7 @@ _HINTS = {
     1862: "the account's password has expired: set a new one",
     3118: "unlock the account: ALTER USER … ACCOUNT UNLOCK",
     4151: "unlock the account: ALTER USER … ACCOUNT UNLOCK",
-    _INSECURE: "the server accepts TLS only: set tls.mode to preferred or stricter",
+    _INSECURE: "the server accepts TLS only: set tls_mode to preferred or stricter",
 }
 
 _NO_ROUTE = frozenset({codes.EHOSTUNREACH, codes.ENETUNREACH, codes.ENETDOWN, codes.EHOSTDOWN, codes.ENONET})
@@ -226,10 +226,10 @@ def _of_tls(error: ssl.SSLError, where: str) -> Failure:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = clean(getattr(error, "verify_message", error))
         text = f"the certificate of {where} is not trusted: {said}"
-        hint = "check tls.ca, and with verify-identity that the certificate names the configured host"
+        hint = "check tls_ca, and with verify-identity that the certificate names the configured host"
     else:
         text = f"TLS with {where} fails: {clean(getattr(error, 'reason', None) or error)}"
-        hint = "compare tls.* with the server's TLS settings"
+        hint = "compare tls_mode, tls_cert and tls_key with the server's TLS settings"
     return Failure(kind=Reach.FAULT, code="tls", text=text, hint=hint)
 
 
@@ -250,7 +250,7 @@ def _of_client(error: BaseException, where: str) -> Failure:
             kind=Reach.FAULT,
             code="tls",
             text=f"{where} offers no TLS, but the settings ask for it",
-            hint="set up TLS on the server, or tls.mode to preferred",
+            hint="set up TLS on the server, or tls_mode to preferred",
         )
     if number in (CR.CR_SERVER_LOST, CR.CR_SERVER_GONE_ERROR) or (
         isinstance(error, pymysql.err.InterfaceError)

@@ -520,3 +520,14 @@ def test_a_frozen_process_does_not_make_fencing_needless() -> None:
 
 def test_a_policy_of_defaults_never_acts() -> None:
     assert Policy().mode is Mode.MANUAL
+
+
+def test_while_a_failover_runs_nobody_reads_that_there_is_none() -> None:
+    lab = settled()
+    lab.kill("node1")
+    lab.facts = replace(lab.facts, operation="failover from node1 to node2 is running, started by worker")
+    lab.ticks(2, 0.1)
+    assert lab.readiness.sentence == (
+        "Failover from node1 to node2 is running, started by worker; "
+        "until it ends, nothing else starts by itself."
+    )

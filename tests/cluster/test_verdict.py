@@ -505,6 +505,25 @@ class TestIsolation:
         assert made.kind() is DiagnosisKind.NO_CONNECTION
         assert made.diagnosis.hint == "Their hosts answer: start the databases."
 
+    def test_servers_that_offer_no_tls_are_no_cut_network(self) -> None:
+        made = lab()
+        for server in made.servers.values():
+            server.reach, server.code = Reach.FAULT, "tls"
+        made.ticks(5)
+        assert made.kind() is DiagnosisKind.NO_CONNECTION
+        assert made.diagnosis.hint == "The settings on this side are at fault, as each node's line says."
+
+    def test_servers_that_refuse_the_account_are_not_said_to_be_silent(self) -> None:
+        made = Lab()
+        for server in made.servers.values():
+            server.reach, server.readable = Reach.IMPAIRED, False
+        made.ticks(3)
+        assert made.kind() is DiagnosisKind.UNKNOWN
+        assert made.diagnosis.text == (
+            "It is not known which node is the master: node1 answers but cannot be read "
+            "and node2 answers but cannot be read."
+        )
+
     def test_both_dead_for_certain_says_nobody_can_take_over(self) -> None:
         made = lab()
         made.kill("node1")

@@ -124,3 +124,10 @@ def test_text_of_a_server_becomes_one_harmless_line() -> None:
     assert len(said) <= 400
     assert all(character.isprintable() for character in said)
     assert "\u202e" not in said
+
+
+def test_advice_names_keys_as_they_are_spelt_in_the_config() -> None:
+    """``tls_mode`` is a key of a cluster; ``tls.mode`` would be refused as unknown."""
+    hints = [classify(error).hint or "" for error, _, code in CASES if code == "tls"]
+    assert any("tls_mode" in hint for hint in hints)
+    assert not any("tls." in hint for hint in hints)
