@@ -37,6 +37,8 @@ class Source:
     document: Document | None
     table: Table
     pandora: PandoraConf | None
+    unread: bool = False
+    """Pandora's file is named but cannot be read, which is a fault already: nothing counts as missing."""
 
     @property
     def path(self) -> KeyPath:
@@ -95,7 +97,8 @@ class _ClusterReader:
             "merge": make(MergeSettings, merge),
         }
         settings.pop("pandora_conf", None)
-        return None if len(self._reading.faults) > before else make(ClusterSettings, settings)
+        incomplete = self._source.unread or len(self._reading.faults) > before
+        return None if incomplete else make(ClusterSettings, settings)
 
     def _conf(self) -> Path | None:
         return self._source.pandora.path if self._source.pandora is not None else None
@@ -123,7 +126,7 @@ class _ClusterReader:
         for key, found in (("user", user), ("password", password)):
             ways = _ways(name) if key == "password" else (f"{name}_user",)
             given = f"{name}.{key}" in values or any(way in self._source.table for way in ways)
-            if found is None and not given and self._needs(name):
+            if found is None and not given and not self._source.unread and self._needs(name):
                 self._fault(f"{name}_{key}", "is missing", hint=self._other_way(key))
         if user is None or password is None:
             return None
@@ -222,7 +225,7 @@ class _ClusterReader:
         if source.pandora is not None:
             hint = "ha_hosts 192.0.2.1,192.0.2.2, first the one preferred as MASTER"
             self._reading.fault("names no database node", file=source.pandora.path, key="ha_hosts", hint=hint)
-        else:
+        elif not source.unread:
             self._fault(
                 "nodes",
                 "no node is named",

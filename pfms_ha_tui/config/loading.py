@@ -128,11 +128,12 @@ class _Loader:
             reason = "is a password in a file that everybody can read"
             reading.fault_at(document, (*path, secret), reason, hint=f"chmod o-rwx {document.path}")
         conf: PandoraConf | None = None
-        if (named := self._named_pandora_conf(document, raw)) is not None:
+        named = self._named_pandora_conf(document, raw)
+        if named is not None:
             conf = reading.pandora(named, key=(document, (*path, "pandora_conf")))
-            if conf is None:
-                return None
-        return read_cluster(reading, Source(name, document, raw, conf))
+        return read_cluster(
+            reading, Source(name, document, raw, conf, unread=named is not None and conf is None)
+        )
 
     @staticmethod
     def _named_pandora_conf(document: Document, table: Table) -> Path | None:

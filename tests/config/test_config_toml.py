@@ -655,3 +655,10 @@ def test_lines_are_counted_in_files_of_other_systems_too(tmp_path: Path) -> None
     path.chmod(0o600)
     with pytest.raises(SettingsError, match=r"config.toml:6: "):
         load(path, environ={})
+
+
+def test_a_missing_pandora_file_hides_no_other_fault_and_makes_none_up(tmp_path: Path) -> None:
+    head = '[clusters.c]\npandora_conf = "absent.conf"\n'
+    assert fault(tmp_path, head).reason.endswith("does not exist")
+    found = faults(tmp_path, f'{head}mode = "automatik"\n[[clusters.c.nodes]]\nhost = "a"\nport = 99999\n')
+    assert [one.line for one in found] == [2, 3, 6]
