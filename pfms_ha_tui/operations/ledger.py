@@ -8,6 +8,7 @@ its cluster until it is resumed, rolled back, or given up by a person.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -183,6 +184,22 @@ class Change:
     lines: Sequence[tuple[float, str]] = ()
 
 
+def _hint(error: sqlite3.Error, path: Path) -> str:
+    """What to do about a ledger that cannot be opened; it is never set aside by itself.
+
+    It alone knows of an interrupted operation, and with an empty one a half-done failover would be forgotten.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL:
+        return f"make room on the file system of {path.parent}"
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return (
+            "it is damaged. If no failover, switchover or resync was interrupted, start without it: "
+            f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
+        )
+    return f"check {path} and the rights on it"
+
+
 class Ledger:
     """The file. Its methods block for a moment (a disk's fsync) and may be called from any thread."""
 
@@ -204,7 +221,7 @@ class Ledger:
             self._db.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise LedgerError(
-                f"the ledger {path} cannot be opened: {error}", hint="look at the state directory"
+                f"the ledger {path} cannot be opened: {error}", hint=_hint(error, path)
             ) from error
 
     def close(self) -> None:

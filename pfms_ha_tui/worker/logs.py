@@ -91,7 +91,9 @@ def logging_to(settings: WorkerSettings, *, stderr: bool) -> Iterator[None]:
         root.setLevel(level)
         _stop(listener)
         for handler in handlers:
-            handler.close()
+            # On a full disk the last lines cannot be flushed; that must not hide why the worker ends.
+            with contextlib.suppress(OSError):
+                handler.close()
 
 
 def _stop(listener: logging.handlers.QueueListener) -> None:

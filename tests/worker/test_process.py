@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,16 @@ def test_a_log_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
         logging_to(settings(tmp_path), stderr=False),
     ):
         pass
+
+
+def test_a_full_disk_under_the_log_does_not_hide_why_the_worker_ends(tmp_path: Path) -> None:
+    def end_with_a_reason() -> None:
+        with logging_to(replace(settings(tmp_path), log_file=Path("/dev/full")), stderr=False):
+            logging.getLogger("pfms_ha_tui.test").warning("a line that cannot be written")
+            raise WorkerError("the reason")
+
+    with pytest.raises(WorkerError, match="the reason"):
+        end_with_a_reason()
 
 
 def test_systemd_is_told_ready_alive_and_stopping(tmp_path: Path) -> None:
