@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from pfms_ha_tui.console.ink import Ink, Line, apart, clean, line
 
+_TITLES = 26
+"""Columns for a title: room for the longest, and a gap."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -30,7 +33,7 @@ class Command:
         about = self.about if self.why_not is None else f"not now: {self.why_not}"
         left = line(
             " ",
-            (clean(self.title).ljust(20), Ink.STRONG if possible else Ink.DIM),
+            (clean(self.title).ljust(_TITLES), Ink.STRONG if possible else Ink.DIM),
             (clean(about), Ink.PLAIN if possible else Ink.DIM),
         )
         return apart(left, line((f" {self.keys} ", Ink.KEY if possible else Ink.DIM)), width)

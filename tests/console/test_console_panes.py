@@ -9,18 +9,31 @@ from dataclasses import replace
 import pytest
 from support import console_states as states
 from support.console_past import lag_history, past_events
-from support.console_story import CLUSTER, MONO, WALL, Story, following, good, server, shell
+from support.console_story import (
+    CLUSTER,
+    MONO,
+    WALL,
+    Story,
+    bad,
+    following,
+    good,
+    healthy_looks,
+    server,
+    shell,
+)
 
-from pfms_ha_tui.cluster.diagnosis import Severity
+from pfms_ha_tui.cluster.diagnosis import DiagnosisKind, Finding, Severity
 from pfms_ha_tui.cluster.event import LagSample
-from pfms_ha_tui.cluster.observation import SshState
+from pfms_ha_tui.cluster.observation import Reach, SshState
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.snapshot import Maintenance, Role
 from pfms_ha_tui.console.actions import ACTIONS
+from pfms_ha_tui.console.commands import Command
 from pfms_ha_tui.console.glyphs import BARS
 from pfms_ha_tui.console.ink import Ink, Line, as_text, text_of, width_of
 from pfms_ha_tui.console.scene import Board, Phase, Scene
 from pfms_ha_tui.console.widgets.banner import banner_lines
+from pfms_ha_tui.console.widgets.details import table
 from pfms_ha_tui.console.widgets.evidence import evidence_lines
 from pfms_ha_tui.console.widgets.keys import key_line
 from pfms_ha_tui.console.widgets.lag import draw, in_buckets, lag_lines
@@ -485,3 +498,36 @@ class TestKeyLine:
         assert text_of(drawn) == " e Evidence  f1 Help"
         assert inks([drawn], "e Evidence") == {Ink.DIM}
         assert inks([drawn], "f1") == {Ink.KEY}
+
+
+def test_a_node_that_stopped_answering_was_running_from_the_first_moment_on() -> None:
+    story = Story()
+    healthy_looks(story, until=1.0)
+    story.look(
+        0.0, {"node1": good("node1", 0.0, server(1)), "node2": bad("node2", 0.0, Reach.HUNG, "hung", "x")}
+    )
+    cells = row(story.state(), "node2", later=0.0)
+    assert cells["Replication"] == "was running"
+    assert cells["Behind"] == "was 0 s"
+
+
+def test_a_diverged_node_has_no_green_icon() -> None:
+    state = states.healthy()
+    finding = Finding(
+        kind=DiagnosisKind.DIVERGED, severity=Severity.CRITICAL, node="node2", text="x", hint=None
+    )
+    state = replace(state, diagnosis=replace(state.diagnosis, findings=(finding,)))
+    assert row(state, "node2")["Sync"] == "✖ diverged"
+    assert row(state, "node1")["Sync"].endswith("● ok")
+
+
+def test_the_longest_titles_and_names_keep_their_distance_from_what_follows() -> None:
+    for action in ACTIONS.values():
+        text_line = text_of(Command(id=action.id, title=action.title, about="About.").as_line(100))
+        assert f" {action.title}  " in text_line
+    name = "binlog_direct_non_transactional_updates"
+    assert [text_of(one) for one in table([("x", "1"), (name, "OFF")], 58)] == [
+        f"x{' ' * 35}1",
+        name,
+        f"{' ' * 36}OFF",
+    ]

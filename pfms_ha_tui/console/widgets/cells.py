@@ -42,16 +42,21 @@ def split(scene: Scene) -> bool:
     return scene.state is not None and scene.state.diagnosis.kind is DiagnosisKind.SPLIT_BRAIN
 
 
+def remembered(scene: Scene, node: NodeState) -> bool:
+    """Whether the node's facts are memories: it does not answer now, or what it said is old."""
+    return not node.answers or scene.node_stale(node) or scene.stale
+
+
 def faded(scene: Scene, node: NodeState, value: Line) -> Line:
     """``value`` in grey when it is a memory of a node that no longer answers."""
-    if not (scene.node_stale(node) or scene.stale):
+    if not remembered(scene, node):
         return value
     return tuple(span._replace(ink=Ink.DIM) for span in value)
 
 
 def past(scene: Scene, node: NodeState, value: Line) -> Line:
     """As :func:`faded`, and in words too: "was running"."""
-    if not (scene.node_stale(node) or scene.stale):
+    if not remembered(scene, node):
         return value
     words = text_of(value)
     bare = words[2:] if words[1:2] == " " and not words[0].isalnum() else words
@@ -59,14 +64,17 @@ def past(scene: Scene, node: NodeState, value: Line) -> Line:
 
 
 def sync_cell(scene: Scene, node: NodeState) -> Line:
-    """The resync icon. "ok" is said only of a node that answers and, if it follows, runs."""
+    """The resync icon. "ok" is said only of a node that answers, has not diverged and, if a slave, runs."""
     sign = SYNC[node.sync.state]
     if node.sync.state is SyncState.RUNNING:
         return line((f"{sign.glyph} {fmt.share(node.sync.percent)}", sign.ink))
     if node.sync.state is not SyncState.OK:
         return line(sign.both)
-    if not node.answers or node.role is Role.UNKNOWN or scene.node_stale(node) or scene.stale:
+    if node.role is Role.UNKNOWN or remembered(scene, node):
         return _NOT_KNOWN
+    findings = scene.state.diagnosis.findings if scene.state else ()
+    if any(f.kind is DiagnosisKind.DIVERGED and f.node == node.label for f in findings):
+        return line(("✖ diverged", Ink.BAD))
     replication = node.replication
     if replication is None:
         return line(sign.both)

@@ -240,7 +240,9 @@ def table(items: Iterable[tuple[str, str | None]], width: int) -> list[Line]:
     lines: list[Line] = []
     for name, value in rows:
         shown = [("NULL", Ink.DIM)] if value is None else [(part, Ink.PLAIN) for part in clean_lines(value)]
-        first = True
+        first = len(name) < gap - 1
+        if not first:
+            lines.append(line((name, Ink.DIM)))
         for text, ink in shown or [("", Ink.PLAIN)]:
             for part in wrap(line((text, ink)), max(20, width - gap)):
                 lines.append(line(((name if first else "").ljust(gap), Ink.DIM)) + part)
