@@ -130,8 +130,13 @@ class ConsoleScreen(Screen[None]):
 
     def refresh_scene(self) -> None:
         """Show the present scene."""
-        if self._composed and self.is_current:
+        if self._drawable:
             self.show(self.scene)
+
+    @property
+    def _drawable(self) -> bool:
+        """Whether the panes are there: neither before they are mounted nor while the app takes them down."""
+        return self._composed and self.app.is_running and self.is_attached and self.is_current
 
     def show(self, scene: Scene) -> None:
         """Draw ``scene``; a screen adds its own panes to this."""
@@ -267,10 +272,15 @@ class ConsoleScreen(Screen[None]):
         bar.focus()
 
     def on_descendant_focus(self) -> None:
-        self._show_keys(self.scene)
+        self.refresh_keys()
 
     def on_descendant_blur(self) -> None:
-        self._show_keys(self.scene)
+        self.refresh_keys()
+
+    def refresh_keys(self) -> None:
+        """Draw the line of keys again: another node or pane is meant now."""
+        if self._drawable:
+            self._show_keys(self.scene)
 
     def leave_filter(self) -> None:
         """Back to the list; the filter holds."""

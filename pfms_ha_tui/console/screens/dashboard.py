@@ -135,10 +135,7 @@ class Dashboard(ConsoleScreen):
             self.open_timeline(event.key)
 
     def on_listing_moved(self) -> None:
-        self.call_after_refresh(self._keys_may_have_changed)
-
-    def _keys_may_have_changed(self) -> None:
-        self._show_keys(self.scene)
+        self.call_after_refresh(self.refresh_keys)
 
     def open_details(self) -> None:
         focused = self.focused

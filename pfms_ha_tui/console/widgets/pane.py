@@ -93,6 +93,9 @@ class Pane(ScrollView, can_focus=False):
 
     def repaint(self) -> None:
         """Draw again and write what differs."""
+        if not (self.is_attached and self.app.is_running):
+            self._key = None
+            return
         room = self.scrollable_content_region
         if self._source is None or not self.is_mounted or room.width <= self.GUTTER or room.height <= 0:
             self._key = None
