@@ -12,6 +12,7 @@ from pfms_ha_tui.cluster.candidates import eligible, why_not_candidate
 from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind
 from pfms_ha_tui.cluster.guards import readiness
+from pfms_ha_tui.cluster.observation import Flavor
 from pfms_ha_tui.cluster.permits import (
     why_not_change,
     why_not_failover,
@@ -235,7 +236,12 @@ class Builder:
             if label == target:
                 continue
             node = self._snapshot.node(label)
-            lag = node.replication.seconds_behind if node is not None and node.replication else None
+            replication, seen = (node.replication, node.facts) if node is not None else (None, None)
+            if replication is None or seen is None:
+                continue
+            if seen.flavor is Flavor.MYSQL and not replication.gtid:
+                continue  # it may apply in parallel, and then its position says too little
+            lag = replication.seconds_behind
             why = why_not_resync(target, monitor.history, self._diagnosis, policy, facts, source=label)
             if why is None and lag is not None and lag <= policy.warn_lag:
                 return label
