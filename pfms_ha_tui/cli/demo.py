@@ -70,6 +70,7 @@ class _Demo:
                 return await self._console(sandbox)
         finally:
             _say("removing the cluster ...")
+            await _stop_strangers(sandbox)
             await sandbox.stop()
 
     @contextlib.asynccontextmanager
@@ -134,6 +135,14 @@ class _Demo:
             raise _Stopped
         finally:
             stop.cancel()
+
+
+async def _stop_strangers(sandbox: Sandbox) -> None:
+    """End a worker that somebody's console started for this cluster after ours was gone."""
+    with contextlib.suppress(PfmsError):
+        socket = load(sandbox.config_path).worker.socket
+        async with await WorkerClient.connect(socket, client="demo", timeout=2.0) as client:
+            await client.call("stop", timeout=5.0)
 
 
 async def _healthy(settings: Settings, worker: Process) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,27 @@ def test_a_healthy_cluster_is_described_in_one_line_and_gone_after_a_signal(numb
         assert process.wait(timeout=60) == Exit.OK
     assert not any(alive(pid) for pid in pids)
     assert not Path(described["root"]).exists()
+
+
+def test_a_worker_that_somebody_started_for_the_demo_ends_with_it() -> None:
+    with headless("--no-worker") as (process, described):
+        spawn = [sys.executable, "-m", "pfms_ha_tui.worker", "--config", described["config"]]
+        subprocess.run(spawn, check=True, timeout=60)
+        status = subprocess.run(
+            [sys.executable, "-m", "pfms_ha_tui", "events", "--json", "--config", described["config"]],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        (pid,) = {int(word) for word in re.findall(r"worker (\d+) started", status.stdout)}
+        assert alive(pid)
+        process.terminate()
+        assert process.wait(timeout=60) == Exit.OK
+        deadline = time.monotonic() + 20
+        while alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(pid)
 
 
 def test_without_a_worker_only_the_cluster_runs() -> None:
