@@ -375,15 +375,18 @@ async def is_healthy(sandbox: Sandbox) -> bool:
 
 
 class Pool:
-    """Clusters that tests hand to each other: one that a fault has left in order serves again."""
+    """A cluster that tests hand to each other: one that a fault has left in order serves again.
+
+    Only one at a time: idle clusters would take the machine from the one under test.
+    """
 
     def __init__(self) -> None:
         self._kept: list[Sandbox] = []
 
     async def cluster(self, options: SandboxOptions) -> Sandbox:
         """A healthy cluster of that kind."""
-        for sandbox in [one for one in self._kept if one.options == options]:
-            if await is_healthy(sandbox):
+        for sandbox in tuple(self._kept):
+            if sandbox.options == options and await is_healthy(sandbox):
                 await sandbox.writer.resume()
                 return sandbox
             self._kept.remove(sandbox)
