@@ -239,7 +239,7 @@ async def test_with_gtids_and_more_slaves_everybody_follows_the_new_master(
 
 
 @pytest.mark.parametrize("first", ["master", "slave"])
-async def test_when_both_were_dead_the_same_master_takes_writes_again_in_whatever_order_they_come_back(
+async def test_when_both_were_dead_exactly_one_takes_writes_again_in_whatever_order_they_come_back(
     first: str, pool: Pool, tmp_path: Path
 ) -> None:
     async with fault_lab(tmp_path, await pool.cluster(pair())) as lab:
@@ -249,13 +249,16 @@ async def test_when_both_were_dead_the_same_master_takes_writes_again_in_whateve
         await lab.worker.until_state(lambda state: state.diagnosis.kind != "Healthy", "a diagnosis")
         for node in [lab.master, lab.slave] if first == "master" else [lab.slave, lab.master]:
             await node.start()
-        await lab.becomes_writable(lab.master)
-        await lab.comes_to_follow(lab.slave, lab.master)
+        # A slave that is back while its master is still proven dead may take over: it had received until then.
+        async with asyncio.timeout(60):
+            while not await writable_ones(lab.sandbox):
+                await asyncio.sleep(0.05)
+        (heir,) = await writable_ones(lab.sandbox)
+        assert heir is lab.master or first == "slave"
+        await lab.comes_to_follow(lab.slave if heir is lab.master else lab.master, heir)
         await lab.sandbox.writer.resume()
         await lab.rows(20)
-        await lab.assert_nothing_lost(lab.master)
-        done = [one.kind for one in await lab.worker.operations() if one.state is OperationState.DONE]
-        assert "failover" not in done
+        await lab.assert_nothing_lost(heir)
 
 
 @pytest.mark.soak

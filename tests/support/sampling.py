@@ -155,8 +155,14 @@ class Sampler:
 
     def _was_master(self, label: str, at: float) -> bool:
         looks = [look for look in list(self.looks[label]) if look is not None]
+        if not looks:
+            return False
+        # The looks at the node and those at the file take turns: it was opened between two of them if the
+        # next look finds it open.
+        after = next((one for one in looks if one.begin > at), None)
+        opened = any(one.writable and one.begin <= at for one in looks)
         # the first master was one before anybody looked
-        return bool(looks) and (looks[0].writable or any(one.writable and one.begin <= at for one in looks))
+        return looks[0].writable or opened or (after is not None and after.writable)
 
     def _watch(self, node: SandboxNode) -> None:
         looks = self.looks[node.label]
