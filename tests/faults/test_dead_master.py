@@ -249,10 +249,12 @@ async def test_when_both_were_dead_exactly_one_takes_writes_again_in_whatever_or
         await lab.worker.until_state(lambda state: state.diagnosis.kind != "Healthy", "a diagnosis")
         for node in [lab.master, lab.slave] if first == "master" else [lab.slave, lab.master]:
             await node.start()
-        # A slave that is back while its master is still proven dead may take over: it had received until then.
-        async with asyncio.timeout(60):
-            while not await writable_ones(lab.sandbox):
-                await asyncio.sleep(0.05)
+
+        async def somebody_is_open() -> bool:
+            return bool(await writable_ones(lab.sandbox))
+
+        # A slave that is back while its master is still proven dead may take over.
+        await until(somebody_is_open, "a writable node", 60)
         (heir,) = await writable_ones(lab.sandbox)
         assert heir is lab.master or first == "slave"
         await lab.comes_to_follow(lab.slave if heir is lab.master else lab.master, heir)
