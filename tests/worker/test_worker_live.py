@@ -165,7 +165,7 @@ async def test_a_second_worker_is_refused_with_the_pid_of_the_first(
     async with await worker.connect():
         second = LiveWorker(cluster, tmp_path / "config.toml")
         said = second.said()
-    assert second.process.returncode == 69
+    assert second.process.returncode == 4
     assert (
         f"another worker is running with the state directory {tmp_path / 'state'} (pid {worker.pid})" in said
     )
