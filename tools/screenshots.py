@@ -36,6 +36,9 @@ def main() -> int:
         shoot(described, "evidence-120x40", keys="e")
         shoot(described, "timeline-120x40", keys="t")
         shoot(described, "help-120x40", keys="question_mark")
+        shoot(described, "plan-120x40", keys="j s")
+        run(described, "switchover", "node2", "--yes")
+        shoot(described, "operation-120x40", keys="o")
     return 0
 
 
@@ -58,6 +61,12 @@ def cluster(*options: str) -> Iterator[dict[str, Any]]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+def run(described: dict[str, Any], *words: str) -> None:
+    """One command on the cluster."""
+    command = [sys.executable, "-m", "pfms_ha_tui", *words, "--config", described["config"]]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def shoot(
