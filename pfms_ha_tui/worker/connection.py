@@ -95,9 +95,11 @@ class Connection:
     async def refuse(self, fault: Fault) -> None:
         """Say why this connection is not served, and end it."""
         self._writer.write(error_line(0, fault))
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError, ValueError):
             async with asyncio.timeout(1.0):
                 await self._writer.drain()
+                # A client that is still writing its hello when the socket closes never reads the reason.
+                await self._reader.readline()
                 self._writer.close()
                 await self._writer.wait_closed()
 
