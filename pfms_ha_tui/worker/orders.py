@@ -81,9 +81,7 @@ class Orders(Conductor):
         operation = hands.builder.by_order(start.order)
         if start.dry_run:
             return await hands.rehearse(operation, actor=peer.actor)
-        why = hands.builder.why_not(start.order)
-        if why is not None:
-            raise OperationError(f"{operation.title} is refused: {why}", code="refused")
+        operation = _allowed(start.order, hands)
         label = _confirm(operation, start.order)
         if start.confirm != label:
             raise OperationError(
@@ -92,7 +90,7 @@ class Orders(Conductor):
                 hint=f"the label {label} has to be typed",
             )
         if start.order.kind is OrderKind.CLONE and hands.busy:
-            hands.queue(label, lambda: hands.builder.by_order(start.order), actor=peer.actor)
+            hands.queue(label, lambda: _allowed(start.order, hands), actor=peer.actor)
             return _planned(operation, peer.actor)
         return await hands.ordered(operation, actor=peer.actor)
 
@@ -179,6 +177,22 @@ async def _with_window(order: Order, hands: ClusterHands) -> None:
         return
     hint = await in_thread(lambda: propose_window(cluster, losing, master), name="window")
     raise OperationError("a merge needs a window", code="window", hint=hint)
+
+
+def _allowed(order: Order, hands: ClusterHands) -> ClusterOperation:
+    """The operation of an order that may be started now.
+
+    Asked again when a queued one gets its turn: meanwhile its node may have become the master, or the only
+    holder of some rows.
+
+    Raises:
+        OperationError: it may not, and why.
+    """
+    operation = hands.builder.by_order(order)
+    why = hands.builder.why_not(order)
+    if why is not None:
+        raise OperationError(f"{operation.title} is refused: {why}", code="refused")
+    return operation
 
 
 def _confirm(operation: ClusterOperation, order: Order) -> str:
