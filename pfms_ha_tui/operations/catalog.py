@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.failover import Failover
@@ -25,3 +26,22 @@ PROCEDURES: Mapping[str, Rebuild] = {
     MergeBack.kind: MergeBack.of,
     MergeUndo.kind: MergeUndo.of,
 }
+
+
+def rebuild(kind: str, params: Mapping[str, object], context: Context) -> ClusterOperation:
+    """An operation by its kind and what it was asked.
+
+    Raises:
+        OperationError: this version knows no such kind, or cannot read what it was asked (code ``params``).
+    """
+    known = PROCEDURES.get(kind)
+    if known is None:
+        raise OperationError(
+            f"this version knows no operation of the kind {kind!r}",
+            code="params",
+            hint=f"it knows {', '.join(PROCEDURES)}",
+        )
+    try:
+        return known(context, params)
+    except ValueError as error:
+        raise OperationError(f"what the {kind} was asked cannot be read: {error}", code="params") from error

@@ -28,7 +28,7 @@ from pfms_ha_tui.cluster.topology import slaves_of, writers
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.nodes.shell import NodeShell
-from pfms_ha_tui.operations.catalog import PROCEDURES
+from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.clone import Clone, CloneParams
 from pfms_ha_tui.operations.context import ClusterOperation, Context, HostFacts
 from pfms_ha_tui.operations.failover import Failover, FailoverParams
@@ -156,15 +156,7 @@ class Builder:
         Raises:
             OperationError: this version knows no such kind, or cannot read what it was asked.
         """
-        rebuild = PROCEDURES.get(entry.kind)
-        if rebuild is None:
-            raise OperationError(
-                f"operation {entry.id} is of a kind this version does not know: {entry.kind}"
-            )
-        try:
-            return rebuild(self.context, entry.params)
-        except ValueError as error:
-            raise OperationError(f"what operation {entry.id} was asked cannot be read: {error}") from error
+        return rebuild(entry.kind, entry.params, self.context)
 
     @property
     def _diagnosis(self) -> Diagnosis:

@@ -12,8 +12,8 @@ from support.operating import Surgery, all_rows_on, follows, is_writable, surger
 
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.failover_steps import PromoteCandidate
-from pfms_ha_tui.operations.planning import plan
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.roles import Detach
 from pfms_ha_tui.operations.step import Operation, StepRun
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(300)
 
 def failover(kit: Surgery, *candidates: str, **more: object) -> Operation:
     params = {"old_master": "node1", "candidates": list(candidates or ("node2",)), **more}
-    return plan("failover", params, kit.context)
+    return rebuild("failover", params, kit.context)
 
 
 def step_text(view: OperationView, name: str) -> str:

@@ -11,8 +11,8 @@ from support.operating import Surgery, surgery, until
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.cluster.observation import NodeObservation, Reach, ServerFacts
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot
+from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.loss import Loss, measure_loss
-from pfms_ha_tui.operations.planning import plan
 from pfms_ha_tui.operations.switchover import Switchover
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
 
@@ -27,7 +27,7 @@ INSERT = (
 
 async def snapshot_of(kit: Surgery) -> Snapshot:
     """What the last probe saw of both nodes, asked now."""
-    helper = plan("switchover", {"master": "node1", "target": "node2"}, kit.context)
+    helper = rebuild("switchover", {"master": "node1", "target": "node2"}, kit.context)
     assert isinstance(helper, Switchover)
     states = []
     for order, node in enumerate(kit.cluster.nodes):

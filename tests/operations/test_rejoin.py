@@ -12,8 +12,8 @@ import pytest
 from support.operating import Surgery, all_rows_on, follows, is_writable, surgery, until
 
 from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.divergence import Survey
-from pfms_ha_tui.operations.planning import plan
 from pfms_ha_tui.operations.records import Mark, MarkKind
 from pfms_ha_tui.operations.rejoin import Compare, FollowAgain
 from pfms_ha_tui.operations.step import StepRun
@@ -39,14 +39,14 @@ async def fail_over(kit: Surgery, *, kill: bool = True) -> None:
         node1.kill()
         await node1.wait_gone()
     params = {"old_master": "node1", "candidates": ["node2"], "by_person": True}
-    view = await kit.engine.run(plan("failover", params, kit.context), actor="worker")
+    view = await kit.engine.run(rebuild("failover", params, kit.context), actor="worker")
     assert view.state is OperationState.DONE, view
     await kit.sandbox.writer.resume()
     await kit.sandbox.writer.wait_for_rows(20)
 
 
 async def rejoin(kit: Surgery) -> OperationView:
-    operation = plan("rejoin", {"node": "node1", "master": "node2"}, kit.context)
+    operation = rebuild("rejoin", {"node": "node1", "master": "node2"}, kit.context)
     return await kit.engine.run(operation, actor="worker")
 
 
@@ -61,7 +61,7 @@ async def test_an_old_master_with_nothing_more_follows_the_new_one(
     async with surgery(sandbox, tmp_path / "ledger.db") as kit:
         await fail_over(kit)
         await node1.start()
-        dry = plan("rejoin", {"node": "node1", "master": "node2"}, kit.context)
+        dry = rebuild("rejoin", {"node": "node1", "master": "node2"}, kit.context)
         drill = await kit.engine.run(dry, actor="carol", dry_run=True)
         assert drill.state is OperationState.DONE, drill
         assert await is_writable(node1), "a drill changes nothing"
@@ -73,7 +73,7 @@ async def test_an_old_master_with_nothing_more_follows_the_new_one(
         await sandbox.writer.pause()
         await all_rows_on(sandbox, node1, node2)
         # and back again, so that the roles are those of the start
-        back = plan("switchover", {"master": "node2", "target": "node1"}, kit.context)
+        back = rebuild("switchover", {"master": "node2", "target": "node1"}, kit.context)
         assert (await kit.engine.run(back, actor="carol")).state is OperationState.DONE
         await until(lambda: follows(node2, node1), "node2 follows node1")
 
@@ -186,7 +186,7 @@ async def test_a_clean_stop_is_no_crash_whatever_the_settings(
 
 async def fail_over_quietly(kit: Surgery) -> None:
     params = {"old_master": "node1", "candidates": ["node2"], "by_person": True}
-    view = await kit.engine.run(plan("failover", params, kit.context), actor="worker")
+    view = await kit.engine.run(rebuild("failover", params, kit.context), actor="worker")
     assert view.state is OperationState.DONE, view
 
 
@@ -212,13 +212,13 @@ async def test_the_present_master_is_never_locked_by_an_older_record(
     sandbox = await sandbox_factory(SandboxOptions(flavor=flavor, writer_rate=100))
     node1, node2 = sandbox.nodes
     async with surgery(sandbox, tmp_path / "old.db") as old, surgery(sandbox, tmp_path / "new.db") as new:
-        to2 = plan("switchover", {"master": "node1", "target": "node2"}, old.context)
+        to2 = rebuild("switchover", {"master": "node1", "target": "node2"}, old.context)
         assert (await old.engine.run(to2, actor="carol")).state is OperationState.DONE
-        to1 = plan("switchover", {"master": "node2", "target": "node1"}, new.context)
+        to1 = rebuild("switchover", {"master": "node2", "target": "node1"}, new.context)
         assert (await new.engine.run(to1, actor="dave")).state is OperationState.DONE
         for kind in ("lock", "rejoin"):
             view = await old.engine.run(
-                plan(kind, {"node": "node1", "master": "node2"}, old.context), actor="worker"
+                rebuild(kind, {"node": "node1", "master": "node2"}, old.context), actor="worker"
             )
             assert view.state is OperationState.FAILED, view
             assert "epoch 2 names node1" in (view.text or "")
@@ -236,7 +236,7 @@ async def test_a_returned_writable_master_is_locked_and_its_clients_ended(
         await node1.start()
         sleeping = asyncio.create_task(node1.sql("SELECT SLEEP(300)", timeout=310))
         await until(lambda: _sleeps(sandbox), "a client is connected")
-        lock = plan("lock", {"node": "node1", "master": "node2"}, kit.context)
+        lock = rebuild("lock", {"node": "node1", "master": "node2"}, kit.context)
         view = await kit.engine.run(lock, actor="worker")
         assert view.state is OperationState.DONE, view
         assert not await is_writable(node1)
@@ -286,14 +286,14 @@ async def test_a_master_that_came_back_read_only_is_opened_again_unless_somebody
         await node1.wait_gone()
         await node1.start()
         assert not await is_writable(node1)
-        reopen = plan("reopen", {"node": "node1"}, kit.context)
+        reopen = rebuild("reopen", {"node": "node1"}, kit.context)
         view = await kit.engine.run(reopen, actor="worker")
         assert view.state is OperationState.DONE, view
         assert await is_writable(node1)
         await sandbox.writer.wait_for_rows(20)
         await fail_over(kit)
         await node1.start()
-        refused = await kit.engine.run(plan("reopen", {"node": "node1"}, kit.context), actor="worker")
+        refused = await kit.engine.run(rebuild("reopen", {"node": "node1"}, kit.context), actor="worker")
         assert refused.state is OperationState.FAILED
         assert not await is_writable(node1)
 
@@ -305,7 +305,7 @@ async def test_a_mark_keeps_a_node_closed(flavor: Flavor, sandbox_factory: Facto
         await node1.sql("SET GLOBAL read_only = 1")
         mark = Mark(node="node1", kind=MarkKind.DIVERGED, reason="has rows of its own", at=1.0)
         kit.context.records.put_mark(mark)
-        view = await kit.engine.run(plan("reopen", {"node": "node1"}, kit.context), actor="worker")
+        view = await kit.engine.run(rebuild("reopen", {"node": "node1"}, kit.context), actor="worker")
         assert view.state is OperationState.FAILED
         assert "has rows of its own" in (view.text or "")
         kit.context.records.clear_mark("node1", MarkKind.DIVERGED)

@@ -13,7 +13,7 @@ from support.operating import Surgery, all_rows_on, follows, is_writable, surger
 
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError, SandboxError
-from pfms_ha_tui.operations.planning import plan
+from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.roles import Promote
 from pfms_ha_tui.operations.step import StepRun
 from pfms_ha_tui.operations.switchover import (
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def switchover(kit: Surgery, master: str = "node1", target: str = "node2", **more: object) -> Switchover:
-    operation = plan("switchover", {"master": master, "target": target, **more}, kit.context)
+    operation = rebuild("switchover", {"master": master, "target": target, **more}, kit.context)
     assert isinstance(operation, Switchover)
     return operation
 
@@ -264,7 +264,7 @@ async def test_a_master_that_dies_in_the_pause_does_not_block_the_cluster(
         assert view.state is OperationState.FAILED, view
         assert kit.ledger.unfinished(kit.cluster.name) is None
         assert not await is_writable(node2)
-        failover = plan("failover", {"old_master": "node1", "candidates": ["node2"]}, kit.context)
+        failover = rebuild("failover", {"old_master": "node1", "candidates": ["node2"]}, kit.context)
         rescued = await kit.engine.run(failover, actor="worker")
         assert rescued.state is OperationState.DONE, rescued
         assert await is_writable(node2)
@@ -284,8 +284,8 @@ async def test_two_workers_never_change_the_same_cluster(
 
 
 def test_parameters_that_do_not_fit_are_one_sentence() -> None:
-    with pytest.raises(OperationError, match="no operation 'dance'"):
-        plan("dance", {}, None)  # type: ignore[arg-type]
+    with pytest.raises(OperationError, match="no operation of the kind 'dance'"):
+        rebuild("dance", {}, None)  # type: ignore[arg-type]
     with pytest.raises(OperationError, match="master"):
-        plan("switchover", {"target": "node2"}, None)  # type: ignore[arg-type]
+        rebuild("switchover", {"target": "node2"}, None)  # type: ignore[arg-type]
     assert SwitchoverParams(master="a", target="b").others == ()

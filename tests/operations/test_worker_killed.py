@@ -19,7 +19,7 @@ from support import dying_worker
 from support.operating import Surgery, all_rows_on, follows, is_writable, surgery, until
 
 from pfms_ha_tui.errors import SandboxError
-from pfms_ha_tui.operations.planning import plan, recover
+from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.view import OperationState
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
 
@@ -83,8 +83,11 @@ async def bring_to_an_end(kit: Surgery) -> OperationState | None:
     """What a worker does when it starts."""
     view = None
     for _ in range(20):
-        view = await recover(kit.ledger, kit.engine, kit.context)
-        if view is None or view.state is not OperationState.INTERRUPTED:
+        entry = kit.ledger.unfinished(kit.cluster.name)
+        if entry is None:
+            break
+        view = await kit.engine.recover(rebuild(entry.kind, entry.params, kit.context), entry)
+        if view.state is not OperationState.INTERRUPTED:
             break
         await asyncio.sleep(0.5)
     assert kit.ledger.unfinished(kit.cluster.name) is None, view
@@ -153,7 +156,7 @@ async def test_killed_in_a_failover_and_in_the_rejoin_after_it(
             await bring_to_an_end(kit)
             if not await is_writable(slave):
                 # rolled back: what the worker decides again
-                view = await kit.engine.run(plan("failover", params, kit.context), actor="worker")
+                view = await kit.engine.run(rebuild("failover", params, kit.context), actor="worker")
                 assert view.state is OperationState.DONE, view
             await sandbox.writer.retarget(slave.host)
             await sandbox.writer.resume()
@@ -163,7 +166,7 @@ async def test_killed_in_a_failover_and_in_the_rejoin_after_it(
             outlived["rejoin"] |= not await run_and_die(kit, ledger, "rejoin", back, at, when)
             await bring_to_an_end(kit)
             if not await follows(master, slave):
-                view = await kit.engine.run(plan("rejoin", back, kit.context), actor="worker")
+                view = await kit.engine.run(rebuild("rejoin", back, kit.context), actor="worker")
                 assert view.state is OperationState.DONE, view
             if all(outlived.values()):
                 assert at > 15, "it must have been killed at many transitions"

@@ -11,9 +11,9 @@ from support.toy_operation import DyingLedger
 
 from pfms_ha_tui.config import load
 from pfms_ha_tui.nodes.shell import NodeShell
+from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.context import Context, HostFacts
 from pfms_ha_tui.operations.engine import Engine
-from pfms_ha_tui.operations.planning import plan
 from pfms_ha_tui.operations.records import Records
 
 
@@ -34,7 +34,7 @@ async def main(order: dict[str, object]) -> None:
         host_facts={label: HostFacts(**values) for label, values in facts.items()},
     )
     engine = Engine(ledger)
-    view = await engine.run(plan(str(order["kind"]), params, context), actor="worker")
+    view = await engine.run(rebuild(str(order["kind"]), params, context), actor="worker")
     await asyncio.gather(*(shell.close() for shell in shells.values()))
     engine.close()
     ledger.close()
