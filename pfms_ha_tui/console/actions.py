@@ -191,6 +191,11 @@ ACTIONS: Mapping[str, Action] = {
             run=lambda screen: screen.cancel(), why_not=orders.why_not_cancel,
         ),
         Action(
+            id="wizard.next", keys="enter", title="Next", drop=1,
+            about="On to the next page of the wizard; esc goes back a page.",
+            run=lambda screen: screen.advance(), why_not=always,
+        ),
+        Action(
             id="order.confirm", keys="enter", title="Confirm", drop=1,
             about="Ask for the node's label, then start.",
             run=lambda screen: screen.confirm(), why_not=orders.why_not_orders,

@@ -224,7 +224,7 @@ class Console(App[int], inherit_bindings=False):
         screen = self.screen
         if not isinstance(screen, ConsoleScreen):
             return
-        ids = dict.fromkeys((*screen.KEYS, *BY_NAME, *EVERYWHERE))
+        ids = dict.fromkeys((*screen.key_ids, *BY_NAME, *EVERYWHERE))
         commands = [
             Command(
                 id=action.id,

@@ -106,6 +106,11 @@ class ConsoleScreen(Screen[None]):
         """Label of the node that an action would be about."""
         return None
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Ids of the actions on the line of keys now."""
+        return self.KEYS
+
     def compose(self) -> ComposeResult:
         yield Strip(id="title", classes="strip")
         yield Strip(id="tabs", classes="strip")
@@ -179,7 +184,7 @@ class ConsoleScreen(Screen[None]):
             if isinstance(self.focused, FilterBar):
                 keys.places = ()
                 return [typing_line(width)]
-            drawn, keys.places = key_line(scene, self.node, self.KEYS, self.console.keymap, width)
+            drawn, keys.places = key_line(scene, self.node, self.key_ids, self.console.keymap, width)
             return [drawn]
 
         keys.paint(draw)
@@ -227,6 +232,9 @@ class ConsoleScreen(Screen[None]):
 
     def next_severity(self) -> None:
         """Show fewer or more events."""
+
+    def advance(self) -> None:
+        """Go on to the next page of a wizard."""
 
     def confirm(self) -> None:
         """Start what this screen shows, once its label is typed."""
