@@ -16,6 +16,9 @@ holds markup: whatever a server said is plain text.
 
 from __future__ import annotations
 
+START_HINT = "start it with: pfms-ha-tui worker"
+"""What to do when no worker runs."""
+
 
 class PfmsError(Exception):
     """A fault with a stable code, the node it concerns, one sentence, and what to do about it."""

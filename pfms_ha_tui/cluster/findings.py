@@ -138,6 +138,9 @@ def _absent(node: NodeState, snapshot: Snapshot, policy: Policy) -> Finding:
         text = f"{name} cannot be asked" + (f": {said}" if said else "")
         return finding(DiagnosisKind.UNKNOWN, Severity.WARNING, name, text, hint)
     since = node.fault_since if node.fault_since is not None else seen.mono
+    if seen.reach is Reach.HUNG and node.answered_at is not None:
+        # Silence is noticed only after a while; it began with the last answer.
+        since = node.answered_at
     span = words.seconds(snapshot.mono - since)
     text = {
         Reach.REFUSED: f"{name} is down: its host refuses the connection, for {span}",

@@ -40,7 +40,7 @@ def refuse_without_terminal(environ: Mapping[str, str]) -> None:
     ):
         if stream is None or stream.closed or not stream.isatty():
             raise PfmsError(
-                f"the console needs a terminal, and standard {name} is none", hint=INSTEAD, code="terminal"
+                f"the console needs a terminal, and standard {name} is not one", hint=INSTEAD, code="terminal"
             )
     term = environ.get("TERM", "")
     if term in ("", "dumb", "unknown"):

@@ -18,7 +18,7 @@ from typing import TypeVar, overload
 import msgspec
 
 from pfms_ha_tui.cluster.event import Event
-from pfms_ha_tui.errors import WorkerError
+from pfms_ha_tui.errors import START_HINT, WorkerError
 from pfms_ha_tui.worker.protocol import (
     EVENTS_KEPT,
     MAX_LINE,
@@ -35,7 +35,6 @@ from pfms_ha_tui.worker.protocol import (
     encode_line,
 )
 
-START_HINT = "start it with: pfms-ha-tui worker"
 
 R = TypeVar("R")
 

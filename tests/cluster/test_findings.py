@@ -139,7 +139,7 @@ def test_before_the_first_answer_nothing_is_known() -> None:
             change(reach=Reach.HUNG),
             DiagnosisKind.SLAVE_DOWN,
             Severity.CRITICAL,
-            "node2 hangs: it accepts connections but gives no answer, for 2 s.",
+            "node2 hangs: it accepts connections but gives no answer, for 3 s.",
             id="hung",
         ),
         pytest.param(
