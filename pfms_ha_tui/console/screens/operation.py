@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.widgets import Input
+from textual.binding import BindingType
 
 from pfms_ha_tui.console.actions import bindings
-from pfms_ha_tui.console.ink import Ink, Line, clean, line, wrap
+from pfms_ha_tui.console.ink import Ink, line
 from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.base import ConsoleScreen
-from pfms_ha_tui.console.widgets.operation import operation_lines, plan_lines
-from pfms_ha_tui.console.widgets.pane import Document, Pane
+from pfms_ha_tui.console.screens.order_panel import OrderPanel
+from pfms_ha_tui.console.widgets.operation import operation_lines
+from pfms_ha_tui.console.widgets.pane import Document
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.operations.view import OperationView
-from pfms_ha_tui.worker.protocol import OperationRef, OperationsQuery, Order, Plan, Start
-
-REHEARSAL_WITHIN = 120.0
-START_WITHIN = 60.0
-
-
-class LabelField(Input):
-    """Where the node's label is typed. Nothing but the very label confirms."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False)]
-
-    def __init__(self) -> None:
-        super().__init__(id="label", compact=True)
-        self.cursor_blink = False
-
-    def action_leave(self) -> None:
-        self.value = ""
-        self.screen.query_one("#plan", Document).focus()
+from pfms_ha_tui.worker.protocol import OperationRef, OperationsQuery, Order
 
 
 class OrderScreen(ConsoleScreen):
@@ -46,12 +28,6 @@ class OrderScreen(ConsoleScreen):
     def __init__(self, order: Order):
         super().__init__()
         self.order = order
-        self.plan: Plan | None = None
-        self._fault: WorkerError | None = None
-        self._rehearsal: OperationView | None = None
-        self._rehearsing = False
-        self._starting = False
-        self._wrong: str | None = None
 
     @property
     def place(self) -> str:
@@ -62,129 +38,31 @@ class OrderScreen(ConsoleScreen):
     def node(self) -> str | None:
         return self.order.target
 
+    @property
+    def _panel(self) -> OrderPanel:
+        return self.query_one(OrderPanel)
+
     def body(self) -> ComposeResult:
-        yield Document(id="plan", classes="panel fades", title="Plan")
-        yield Pane(id="ask", classes="still")
-        yield LabelField()
+        yield OrderPanel()
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#plan", Document).focus()
-        self._ask_plan()
-
-    def _ask_plan(self) -> None:
-        self.run_worker(self._plan(), group="plan", exclusive=True, exit_on_error=False)
-
-    async def _plan(self) -> None:
-        try:
-            self.plan = await self.console.link.ask("plan", self.order, Plan)
-            self._fault = None
-        except WorkerError as exc:
-            self._fault = exc
-        self.refresh_scene()
+        self._panel.ask_plan(self.order)
 
     def show(self, scene: Scene) -> None:
         super().show(scene)
-        document = self.query_one("#plan", Document)
-        document.set_title("Rehearsal, nothing was changed" if self._rehearsal else "Plan")
-        document.paint(lambda width, _h: self._lines(scene, width))
-        ask, field = self.query_one("#ask", Pane), self.query_one("#label", LabelField)
-        typing = field.has_focus
-        field.display = typing
-        lines = self._question(self.size.width - 2, typing=typing)
-        ask.styles.height = len(lines)
-        ask.paint(lambda _w, _h: lines)
-
-    def _lines(self, scene: Scene, width: int) -> Sequence[Line]:
-        if self._fault is not None:
-            return wrap(line(("✖ ", Ink.BAD), clean(str(self._fault))), width, indent=2)
-        if self._rehearsal is not None:
-            return operation_lines(self._rehearsal, scene.wall, width)
-        if self.plan is None:
-            return [line(("asking the worker what it would do …", Ink.DIM))]
-        return plan_lines(self.plan, width)
-
-    def _question(self, width: int, *, typing: bool) -> list[Line]:
-        if self._starting:
-            return [line(" ", ("starting …", Ink.BUSY))]
-        if self._rehearsing:
-            return [line(" ", ("rehearsing against the live cluster …", Ink.BUSY))]
-        if self.plan is None:
-            return [line("")]
-        if self.plan.why_not is not None:
-            return [line(" ", ("It cannot be started now.", Ink.WARN), "  esc goes back.")]
-        if not typing:
-            key = self.key_for("order.confirm", "enter")
-            start = line(" Nothing has been done yet.  ", (key, Ink.KEY), " to confirm, ", ("esc", Ink.KEY))
-            return wrap((*start, *line(" to leave everything as it is.")), width)
-        label = (clean(self.plan.confirm), Ink.STRONG)
-        words = line(" Type ", label, " and press enter to start; esc leaves it.")
-        if self._wrong is not None:
-            words = (*words, *line("  ", (f"“{clean(self._wrong)}” is not it.", Ink.BAD)))
-        return wrap(words, width)
+        self._panel.draw(scene)
 
     def confirm(self) -> None:
         """Ask for the label."""
-        if self.plan is None or self.plan.why_not is not None:
-            why = self.plan.why_not if self.plan is not None else "the plan is not here yet"
-            self.console.say(f"it cannot be started: {why}", "warning")
-            return
-        self._rehearsal = None
-        field = self.query_one("#label", LabelField)
-        field.display = True
-        field.focus()
-        self.refresh_scene()
+        self._panel.confirm()
 
     def rehearse(self) -> None:
         """Every check against the live cluster."""
-        if not self._rehearsing and not self._starting:
-            self._rehearsing = True
-            self.run_worker(self._rehearse(), group="rehearsal", exit_on_error=False)
-            self.refresh_scene()
-
-    async def _rehearse(self) -> None:
-        start = Start(order=self.order, dry_run=True)
-        try:
-            ask = self.console.link.ask
-            self._rehearsal = await ask("start", start, OperationView, timeout=REHEARSAL_WITHIN)
-        except WorkerError as exc:
-            self.console.say(str(exc), "error")
-        finally:
-            self._rehearsing = False
-        self.refresh_scene()
-
-    def on_descendant_focus(self) -> None:
-        super().on_descendant_focus()
-        self.refresh_scene()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        if event.input.id != "label" or self.plan is None or self._starting:
-            return
-        if event.value.strip() != self.plan.confirm:
-            self._wrong = event.value.strip()
-            event.input.value = ""
-            self.refresh_scene()
-            return
-        self._starting = True
-        self.run_worker(self._start(event.value.strip()), group="start", exit_on_error=False)
-        self.refresh_scene()
-
-    async def _start(self, label: str) -> None:
-        start = Start(order=self.order, confirm=label)
-        try:
-            ask = self.console.link.ask
-            begun = await ask("start", start, OperationView, timeout=START_WITHIN)
-        except WorkerError as exc:
-            # What stood against it may have changed since the plan was made: look again.
-            self._starting = False
-            self.console.say(str(exc), "error")
-            self.query_one("#label", LabelField).action_leave()
-            self._ask_plan()
-            return
-        self.app.switch_screen(OperationScreen(begun))
+        self._panel.rehearse()
 
     def to_copy(self) -> tuple[str, str] | None:
-        return "the plan", self.pane_text(self.query_one("#plan", Document))
+        return "the plan", self._panel.text()
 
 
 class OperationScreen(ConsoleScreen):

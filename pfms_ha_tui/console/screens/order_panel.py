@@ -1,0 +1,194 @@
+"""What an order would do, and the field whose label starts it: on a screen of its own or in a wizard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from pfms_ha_tui.console.ink import Ink, Line, clean, line, wrap
+from pfms_ha_tui.console.scene import Scene
+from pfms_ha_tui.console.widgets.operation import operation_lines, plan_lines
+from pfms_ha_tui.console.widgets.pane import Document, Pane
+from pfms_ha_tui.errors import WorkerError
+from pfms_ha_tui.operations.view import OperationView
+from pfms_ha_tui.worker.protocol import Order, Plan, Start
+
+if TYPE_CHECKING:
+    from pfms_ha_tui.console.screens.base import ConsoleScreen
+
+REHEARSAL_WITHIN = 120.0
+START_WITHIN = 60.0
+
+
+class LabelField(Input):
+    """Where the node's label is typed. Nothing but the very label confirms."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False)]
+
+    def __init__(self) -> None:
+        super().__init__(id="label", compact=True)
+        self.cursor_blink = False
+
+    def action_leave(self) -> None:
+        self.value = ""
+        self.screen.query_one("#plan", Document).focus()
+
+
+class OrderPanel(Vertical):
+    """The plan of an order; started only by typing the node's label, and then followed."""
+
+    def __init__(self) -> None:
+        super().__init__(classes="order-panel")
+        self.plan: Plan | None = None
+        self._order: Order | None = None
+        self._commands: OperationView | None = None
+        self._fault: WorkerError | None = None
+        self._rehearsal: OperationView | None = None
+        self._rehearsing = False
+        self._starting = False
+        self._wrong: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Document(id="plan", classes="panel fades", title="Plan")
+        yield Pane(id="ask", classes="still")
+        yield LabelField()
+
+    @property
+    def _screen(self) -> ConsoleScreen:
+        return cast("ConsoleScreen", self.screen)
+
+    def ask_plan(self, order: Order, commands: OperationView | None = None) -> None:
+        """Ask the worker what ``order`` would do, and show it.
+
+        Args:
+            order: what may be started.
+            commands: its rehearsal, whose steps know the exact commands, where the plan alone cannot.
+        """
+        self.plan, self._order, self._commands = None, order, commands
+        self._fault = self._rehearsal = self._wrong = None
+        self.query_one("#plan", Document).focus()
+        self.run_worker(self._plan(order), group="plan", exclusive=True, exit_on_error=False)
+
+    async def _plan(self, order: Order) -> None:
+        try:
+            plan = await self._screen.console.link.ask("plan", order, Plan)
+        except WorkerError as exc:
+            self._fault = exc
+        else:
+            steps = self._commands.steps if self._commands is not None else plan.operation.steps
+            self.plan = replace(plan, operation=replace(plan.operation, steps=steps))
+            self._fault = None
+        self._screen.refresh_scene()
+
+    def draw(self, scene: Scene) -> None:
+        """Draw it."""
+        document = self.query_one("#plan", Document)
+        document.set_title("Rehearsal, nothing was changed" if self._rehearsal else "Plan")
+        document.paint(lambda width, _h: self._lines(scene, width))
+        ask, field = self.query_one("#ask", Pane), self.query_one("#label", LabelField)
+        typing = field.has_focus
+        field.display = typing
+        lines = self._question(self.app.size.width - 2, typing=typing)
+        ask.styles.height = len(lines)
+        ask.paint(lambda _w, _h: lines)
+
+    def _lines(self, scene: Scene, width: int) -> Sequence[Line]:
+        if self._fault is not None:
+            return wrap(line(("✖ ", Ink.BAD), clean(str(self._fault))), width, indent=2)
+        if self._rehearsal is not None:
+            return operation_lines(self._rehearsal, scene.wall, width)
+        if self.plan is None:
+            return [line(("asking the worker what it would do …", Ink.DIM))]
+        return plan_lines(self.plan, width)
+
+    def _question(self, width: int, *, typing: bool) -> list[Line]:
+        if self._starting:
+            return [line(" ", ("starting …", Ink.BUSY))]
+        if self._rehearsing:
+            return [line(" ", ("rehearsing against the live cluster …", Ink.BUSY))]
+        if self.plan is None:
+            return [line("")]
+        if self.plan.why_not is not None:
+            return [line(" ", ("It cannot be started now.", Ink.WARN), "  esc goes back.")]
+        if not typing:
+            key = self._screen.key_for("order.confirm", "enter")
+            start = line(" Nothing has been done yet.  ", (key, Ink.KEY), " to confirm, ", ("esc", Ink.KEY))
+            return wrap((*start, *line(" to leave everything as it is.")), width)
+        label = (clean(self.plan.confirm), Ink.STRONG)
+        words = line(" Type ", label, " and press enter to start; esc leaves it.")
+        if self._wrong is not None:
+            words = (*words, *line("  ", (f"“{clean(self._wrong)}” is not it.", Ink.BAD)))
+        return wrap(words, width)
+
+    def confirm(self) -> None:
+        """Ask for the label."""
+        if self.plan is None or self.plan.why_not is not None:
+            why = self.plan.why_not if self.plan is not None else "the plan is not here yet"
+            self._screen.console.say(f"it cannot be started: {why}", "warning")
+            return
+        self._rehearsal = None
+        field = self.query_one("#label", LabelField)
+        field.display = True
+        field.focus()
+        self._screen.refresh_scene()
+
+    def rehearse(self) -> None:
+        """Every check against the live cluster."""
+        if self._order is not None and not self._rehearsing and not self._starting:
+            self._rehearsing = True
+            self.run_worker(self._rehearse(self._order), group="rehearsal", exit_on_error=False)
+            self._screen.refresh_scene()
+
+    async def _rehearse(self, order: Order) -> None:
+        start = Start(order=order, dry_run=True)
+        try:
+            ask = self._screen.console.link.ask
+            self._rehearsal = await ask("start", start, OperationView, timeout=REHEARSAL_WITHIN)
+        except WorkerError as exc:
+            self._screen.console.say(str(exc), "error")
+        finally:
+            self._rehearsing = False
+        self._screen.refresh_scene()
+
+    def on_descendant_focus(self) -> None:
+        self._screen.refresh_scene()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if event.input.id != "label" or self.plan is None or self._starting or self._order is None:
+            return
+        event.stop()
+        if event.value.strip() != self.plan.confirm:
+            self._wrong = event.value.strip()
+            event.input.value = ""
+            self._screen.refresh_scene()
+            return
+        self._starting = True
+        label = event.value.strip()
+        self.run_worker(self._start(self._order, label), group="start", exit_on_error=False)
+        self._screen.refresh_scene()
+
+    async def _start(self, order: Order, label: str) -> None:
+        from pfms_ha_tui.console.screens.operation import OperationScreen
+
+        start = Start(order=order, confirm=label)
+        try:
+            ask = self._screen.console.link.ask
+            begun = await ask("start", start, OperationView, timeout=START_WITHIN)
+        except WorkerError as exc:
+            # What stood against it may have changed since the plan was made: look again.
+            self._starting = False
+            self._screen.console.say(str(exc), "error")
+            self.query_one("#label", LabelField).action_leave()
+            self.ask_plan(order, self._commands)
+            return
+        self.app.switch_screen(OperationScreen(begun))
+
+    def text(self) -> str:
+        """What it shows."""
+        return self._screen.pane_text(self.query_one("#plan", Document))
