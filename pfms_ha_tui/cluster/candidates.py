@@ -70,7 +70,7 @@ def choose(
         return next((node for node in found if not _lags(node, policy)), found[0])
     best = found[0]
     for node in found[1:]:
-        if _received_more(node, best):
+        if received_more(node, best):
             best = node
     return best
 
@@ -80,7 +80,8 @@ def _lags(node: NodeState, policy: Policy) -> bool:
     return lag is None or lag > policy.warn_lag
 
 
-def _received_more(node: NodeState, best: NodeState) -> bool:
+def received_more(node: NodeState, best: NodeState) -> bool:
+    """Whether ``node`` is known to have received more of its master than ``best``."""
     one = node.replication.read if node.replication is not None else None
     other = best.replication.read if best.replication is not None else None
     return one is not None and other is not None and one.comparable(other) and one > other

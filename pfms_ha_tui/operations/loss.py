@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import shlex
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.cluster.observation import ServerFacts
 from pfms_ha_tui.cluster.snapshot import Snapshot
 from pfms_ha_tui.errors import NodeError, PfmsError
+from pfms_ha_tui.nodes.parsing import binlog_sizes
 from pfms_ha_tui.nodes.shell import NodeShell
+from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.binlog_events import events_of, has_checksums
 from pfms_ha_tui.operations.context import NOWHERE, Context
 from pfms_ha_tui.operations.divergence import Survey, Surveyor, survey
 from pfms_ha_tui.operations.drain import bytes_between
 
 _MOST_BYTES = 8 * 1024 * 1024
-"""More than this is not fetched through SSH to count rows."""
+"""More than this is not fetched to count rows."""
 _FETCH = 20.0
+_WITHIN = 3.0
+"""Seconds for the old master to answer, and then for its host: a person waits for the figure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,22 +40,38 @@ class Loss:
     """Whether ``master_at`` is the true end, read from the old master or its host, not the last probe's."""
     bytes: int | None = None
     seconds: float | None = None
-    """Between the last change received and the last one made (by the last probe: since it saw the master)."""
+    """From the first to the last of the missing transactions; unless exact, the age of the last probe."""
     transactions: int | None = None
     tables: Mapping[str, int | None] = field(default_factory=dict)
     """Rows per table, where the old master's log could be read."""
     how: str = ""
-    """Where the figures come from, one sentence."""
+    """Where the figures come from, one clause."""
 
     def sentence(self) -> str:
         """For a person, before the confirmation."""
-        if self.bytes == 0 and self.exact:
-            return f"{self.candidate} has received everything"
-        size = "an unknown amount" if self.bytes is None else f"{self.bytes} bytes"
-        least = "" if self.exact else "at least " if self.bytes is not None else ""
-        time = f", {self.seconds:.0f} s of changes" if self.seconds is not None else ""
+        if self.exact and 0 in (self.bytes, self.transactions):
+            return f"{self.candidate} has received everything ({self.how})."
+        if self.exact:
+            return f"{self._counted()} ({self.how})."
+        text = f"How many transactions {self.candidate} has not received is unknown"
+        if self.bytes is not None:
+            seen = "none" if self.bytes == 0 else f"at least {words.size(self.bytes)}"
+            ago = "" if self.seconds is None else f", {words.seconds(self.seconds)} ago"
+            text += f": {seen} up to the last probe{ago}"
+        return f"{text} ({self.how})."
+
+    def _counted(self) -> str:
+        size = "an unknown amount" if self.bytes is None else words.size(self.bytes)
+        if self.transactions is None:
+            return f"{self.candidate} has not received {size} of changes; how many transactions is unknown"
+        many = "1 transaction" if self.transactions == 1 else f"{self.transactions} transactions"
+        time = ""
+        if self.seconds is not None and self.transactions > 1:
+            time = " of less than a second" if self.seconds < 1 else f" of {words.seconds(self.seconds)}"
         rows = ", ".join(f"{table} {'?' if rows is None else rows}" for table, rows in self.tables.items())
-        return f"{self.candidate} has not received {least}{size}{time}" + (f": {rows}" if rows else "")
+        return f"{self.candidate} has not received {many}{time}, {size}" + (
+            f": rows of {rows}" if rows else ""
+        )
 
 
 async def measure_loss(snapshot: Snapshot, old_master: str, candidate: str, context: Context) -> Loss:
@@ -60,11 +82,11 @@ async def measure_loss(snapshot: Snapshot, old_master: str, candidate: str, cont
     """
     slave, master = snapshot.node(candidate), snapshot.node(old_master)
     state = slave.replication if slave is not None else None
-    received = state.read if state is not None else None
+    received = await _received(candidate, context) or (state.read if state is not None else None)
     if received is None:
         return Loss(candidate=candidate, received=None, master_at=None, how="its coordinates are not known")
     try:
-        return await _from_server(old_master, candidate, received, context)
+        return await _soon(_from_server(old_master, candidate, received, context))
     except PfmsError as error:
         reasons = [error.reason]
     facts = master.facts if master is not None else None
@@ -72,20 +94,53 @@ async def measure_loss(snapshot: Snapshot, old_master: str, candidate: str, cont
     base = _log_base(facts, received, context.host_facts.get(old_master, NOWHERE).datadir)
     if shell is not None and base is not None:
         try:
-            return await _from_host(shell, candidate, received, base, context)
+            return await _soon(_from_host(shell, candidate, received, base, context))
         except PfmsError as error:
             reasons.append(error.reason)
     seen = facts.binlog if facts is not None else None
-    sizes = facts.binlog_sizes if facts is not None else {}
-    age = master.age(snapshot.mono) if master is not None else None
+    if seen is None or not received.comparable(seen):
+        why = "its end was never seen" if seen is None else f"it was last seen at {seen}, not comparable"
+        return Loss(
+            candidate=candidate,
+            received=received,
+            master_at=seen,
+            how=f"{old_master}'s binary log cannot be read now ({'; '.join(reasons)}), and {why}",
+        )
     return Loss(
         candidate=candidate,
         received=received,
         master_at=seen,
-        bytes=bytes_between(received, seen, sizes) if seen is not None else None,
-        seconds=age,
-        how=f"from the last probe that saw {old_master}; it cannot be read now: {'; '.join(reasons)}",
+        bytes=bytes_between(received, seen, facts.binlog_sizes if facts is not None else {}),
+        seconds=master.age(snapshot.mono) if master is not None else None,
+        how=f"{old_master}'s binary log cannot be read now: {'; '.join(reasons)}",
     )
+
+
+async def _soon(look: Awaitable[Loss]) -> Loss:
+    """A look that takes too long has failed.
+
+    Raises:
+        PfmsError: it failed.
+    """
+    try:
+        async with asyncio.timeout(_WITHIN):
+            return await look
+    except TimeoutError as error:
+        raise NodeError("it did not answer in time") from error
+
+
+async def _received(candidate: str, context: Context) -> BinlogPosition | None:
+    """Up to where a slave has received now; ``None`` when it cannot be asked."""
+    try:
+        async with asyncio.timeout(_WITHIN):
+            link = await Link.open(context.node(candidate), context.cluster)
+            try:
+                state = await link.replication()
+            finally:
+                await link.close()
+    except (PfmsError, TimeoutError):
+        return None
+    return state.read if state is not None else None
 
 
 def _log_base(facts: ServerFacts | None, received: BinlogPosition, datadir: str | None) -> str | None:
@@ -98,6 +153,22 @@ def _log_base(facts: ServerFacts | None, received: BinlogPosition, datadir: str 
 
 async def _from_server(old_master: str, candidate: str, received: BinlogPosition, context: Context) -> Loss:
     node = context.node(old_master)
+    link = await Link.open(node, context.cluster)
+    try:
+        sizes = binlog_sizes(await link.query(link.dialect.show_binary_logs))
+        end = await link.coordinates()
+    finally:
+        await link.close()
+    left = bytes_between(received, end, sizes)
+    if left is None or left > _MOST_BYTES:
+        return Loss(
+            candidate=candidate,
+            received=received,
+            master_at=end,
+            exact=True,
+            bytes=left,
+            how=f"read from {old_master}",
+        )
     found = await survey(node, context.cluster, received)
     return Loss(
         candidate=candidate,
@@ -122,6 +193,8 @@ async def _from_host(
     newest = max((end for end in ends if end.comparable(received)), default=None)
     if newest is None:
         raise NodeError("its binary log was not found on its host", node=label)
+    if newest < received:
+        raise NodeError(f"its binary log ends at {newest}, before what was received", node=label)
     left = bytes_between(received, newest, sizes)
     counted: Survey | None = None
     if left is not None and left <= _MOST_BYTES:
@@ -131,7 +204,7 @@ async def _from_host(
         received=received,
         master_at=newest,
         exact=True,
-        bytes=left,
+        bytes=left if counted is None else counted.size,
         seconds=_seconds(counted) if counted is not None else None,
         transactions=counted.count if counted is not None else None,
         tables=counted.tables if counted is not None else {},
@@ -139,9 +212,9 @@ async def _from_host(
     )
 
 
-def _seconds(found: Survey) -> float:
+def _seconds(found: Survey) -> float | None:
     if found.first_at is None or found.last_at is None:
-        return 0.0
+        return None
     return float(found.last_at - found.first_at)
 
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from pfms_ha_tui.cluster.snapshot import NodeState
+from pfms_ha_tui.cluster.candidates import received_more
+from pfms_ha_tui.cluster.snapshot import NodeState, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of
+from pfms_ha_tui.operations.context import ClusterOperation
+from pfms_ha_tui.operations.failover import Failover
+from pfms_ha_tui.operations.loss import measure_loss
 from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.protocol import Order, OrderKind
 
 
-def impact_of(order: Order, monitor: ClusterMonitor) -> tuple[str, ...]:
+async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOperation) -> tuple[str, ...]:
     """One sentence for each thing that will be lost, ended or changed."""
     snapshot = monitor.history[-1] if monitor.history else None
     label = monitor.state.diagnosis.master if monitor.state is not None else None
     master = snapshot.node(label) if snapshot is not None and label is not None else None
     if snapshot is None or master is None:
         return ()
+    if isinstance(operation, Failover):
+        return (
+            await _loss(order, snapshot, master, operation),
+            f"{master.label} is fenced: its server process is killed if its host can be reached.",
+        )
     match order.kind:
-        case OrderKind.FAILOVER:
-            slaves = [node for node in slaves_of(snapshot, master) if order.target in (None, node.label)]
-            return (
-                *(_loss(node, master) for node in slaves),
-                f"{master.label} is fenced: its server process is killed if its host can be reached.",
-            )
         case OrderKind.SWITCHOVER:
             clients = master.facts.threads_connected if master.facts is not None else None
             many = "an unknown number of" if clients is None else str(clients)
@@ -46,15 +49,15 @@ def impact_of(order: Order, monitor: ClusterMonitor) -> tuple[str, ...]:
             return ()
 
 
-def _loss(node: NodeState, master: NodeState) -> str:
-    """The loss meter: what ``node`` has not received of what ``master`` was last seen to have."""
-    replication, facts = node.replication, master.facts
-    read = replication.read if replication is not None else None
-    last = facts.binlog if facts is not None else None
-    if read is None or last is None or not read.comparable(last):
-        return f"What {node.label} has not received of {master.label} is not known."
-    if read >= last:
-        return f"{node.label} has received everything that {master.label} was last seen to have written."
-    if read.file == last.file:
-        return f"{node.label} lacks at least {last.pos - read.pos} bytes that {master.label} had written."
-    return f"{node.label} lacks more than one binary log file of {master.label}: it stands at {read}."
+async def _loss(order: Order, snapshot: Snapshot, master: NodeState, operation: Failover) -> str:
+    """The loss meter: what the node that would be promoted has not received of what the master wrote."""
+    slaves = [node for node in slaves_of(snapshot, master) if order.target in (None, node.label)]
+    able = [node for node in slaves if node.label in operation.asked.candidates] or slaves
+    if not able:
+        return f"What was not received of {master.label} is unknown: there is no slave to promote."
+    best = able[0]
+    for node in able[1:]:
+        if received_more(node, best):
+            best = node
+    loss = await measure_loss(snapshot, master.label, best.label, operation.context)
+    return loss.sentence()

@@ -73,7 +73,7 @@ class Orders(Conductor):
             operation=_planned(operation, peer.actor),
             confirm=_confirm(operation, order),
             why_not=hands.builder.why_not(order),
-            impact=impact_of(order, hands.monitor),
+            impact=await impact_of(order, hands.monitor, operation),
         )
 
     async def _start(self, peer: Peer, start: Start) -> OperationView:

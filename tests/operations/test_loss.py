@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,8 @@ async def test_rows_that_were_not_received_are_counted_by_table(
         assert loss.bytes is not None
         assert loss.bytes > 0
         assert ("host" in loss.how) is not master_lives
-        assert "pandora.tagente_datos 6" in loss.sentence()
+        assert "has not received 3 transactions" in loss.sentence()
+        assert "rows of pandora.tagente_datos 6" in loss.sentence()
 
 
 async def test_where_nothing_can_be_read_the_last_probe_counts_and_says_so(
@@ -109,17 +111,57 @@ async def test_where_nothing_can_be_read_the_last_probe_counts_and_says_so(
         assert loss.bytes > 0
         assert loss.seconds == pytest.approx(7.0)
         assert loss.transactions is None
-        assert "at least" in loss.sentence()
+        assert "unknown: at least" in loss.sentence()
 
 
-def test_what_is_not_known_is_not_zero() -> None:
-    unknown = Loss(candidate="node2", received=None, master_at=None)
-    assert "an unknown amount" in unknown.sentence()
-    everything = Loss(
-        candidate="node2",
-        received=BinlogPosition("binlog.000001", 4),
-        master_at=BinlogPosition("binlog.000001", 4),
-        exact=True,
-        bytes=0,
-    )
-    assert everything.sentence() == "node2 has received everything"
+def loss(**known: object) -> Loss:
+    here = BinlogPosition("binlog.000001", 4)
+    base = Loss(candidate="node2", received=here, master_at=here, how="somehow")
+    return replace(base, **known)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("known", "sentence"),
+    [
+        ({}, "How many transactions node2 has not received is unknown (somehow)."),
+        (
+            {"bytes": 0, "seconds": 7.0},
+            "How many transactions node2 has not received is unknown: none up to the last probe, 7 s ago"
+            " (somehow).",
+        ),
+        (
+            {"bytes": 4321, "seconds": 7.0},
+            "How many transactions node2 has not received is unknown: at least 4.3 kB up to the last probe,"
+            " 7 s ago (somehow).",
+        ),
+        (
+            {"exact": True, "bytes": 2_500_000_000},
+            "node2 has not received 2.5 GB of changes; how many transactions is unknown (somehow).",
+        ),
+        (
+            {"exact": True},
+            "node2 has not received an unknown amount of changes; how many transactions is unknown"
+            " (somehow).",
+        ),
+        (
+            {
+                "exact": True,
+                "bytes": 99,
+                "transactions": 3,
+                "seconds": 0.0,
+                "tables": {"a.t": 6, "a.u": None},
+            },
+            "node2 has not received 3 transactions of less than a second, 99 B:"
+            " rows of a.t 6, a.u ? (somehow).",
+        ),
+        (
+            {"exact": True, "bytes": 99, "transactions": 1},
+            "node2 has not received 1 transaction, 99 B (somehow).",
+        ),
+        ({"exact": True, "bytes": 0}, "node2 has received everything (somehow)."),
+        # what follows is the beginning of a transaction that was never committed
+        ({"exact": True, "bytes": 99, "transactions": 0}, "node2 has received everything (somehow)."),
+    ],
+)
+def test_what_is_not_known_is_unknown_and_never_zero(known: dict[str, object], sentence: str) -> None:
+    assert loss(**known).sentence() == sentence
