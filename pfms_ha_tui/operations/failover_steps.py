@@ -17,16 +17,9 @@ from pfms_ha_tui.nodes.processes import FoundProcess
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
 from pfms_ha_tui.operations.drain import Drain, Drained, bytes_between, restart_applier
+from pfms_ha_tui.operations.following import Follow, Own, Source, note_source
 from pfms_ha_tui.operations.records import MarkKind
-from pfms_ha_tui.operations.roles import (
-    Follow,
-    Own,
-    Promote,
-    Source,
-    make_harmless,
-    note_source,
-    prove_gone,
-)
+from pfms_ha_tui.operations.roles import Promote, make_harmless, prove_gone
 from pfms_ha_tui.operations.step import OnFailure, Skip, Step, StepRun
 from pfms_ha_tui.operations.waiting import DeadlineError, await_progress
 from pfms_ha_tui.pandora.epoch import OldMaster

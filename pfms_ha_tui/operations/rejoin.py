@@ -24,9 +24,9 @@ from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.aftermath import EventStep, HookStep, add_event_somewhere
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.divergence import Survey, survey
+from pfms_ha_tui.operations.following import follow, replicates
 from pfms_ha_tui.operations.lock import LockReturned
 from pfms_ha_tui.operations.records import MarkKind
-from pfms_ha_tui.operations.roles import follow, replicates
 from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
 from pfms_ha_tui.operations.view import OperationState, StepState
 from pfms_ha_tui.operations.waiting import await_progress

@@ -32,9 +32,10 @@ from pfms_ha_tui.operations.aftermath import (
 )
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.drain import Drain, bytes_between, restart_applier
+from pfms_ha_tui.operations.following import Follow, note_source
 from pfms_ha_tui.operations.preconditions import switchover_complaints
 from pfms_ha_tui.operations.records import MarkKind
-from pfms_ha_tui.operations.roles import Detach, Follow, Promote, lock_node, note_source
+from pfms_ha_tui.operations.roles import Detach, Promote, lock_node
 from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
 from pfms_ha_tui.operations.view import OperationState, StepState
 from pfms_ha_tui.operations.waiting import await_progress

@@ -16,8 +16,8 @@ from pfms_ha_tui.operations.clone.compare import compare
 from pfms_ha_tui.operations.clone.copying import GTIDS, POSITION
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.drain import bytes_between
+from pfms_ha_tui.operations.following import change_source, replicates
 from pfms_ha_tui.operations.records import MarkKind
-from pfms_ha_tui.operations.roles import change_source, replicates
 from pfms_ha_tui.operations.step import StepRun
 from pfms_ha_tui.operations.waiting import await_progress
 

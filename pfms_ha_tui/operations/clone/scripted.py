@@ -15,8 +15,8 @@ from pfms_ha_tui.masking import mask
 from pfms_ha_tui.operations.clone.base import BEGAN, PLAN, CloneOperation, CloneStep
 from pfms_ha_tui.operations.clone.preflight import Preflight
 from pfms_ha_tui.operations.clone.swapping import answering
+from pfms_ha_tui.operations.following import replicates
 from pfms_ha_tui.operations.records import MarkKind
-from pfms_ha_tui.operations.roles import replicates
 from pfms_ha_tui.operations.step import StepRun
 from pfms_ha_tui.pandora.events import Criticity
 
