@@ -8,14 +8,16 @@ asked about. A window that is too wide costs time only: what the master already 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
 
 from pfms_ha_tui.operations.merge.errors import MergeError
 
 _FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
+_OFFSET = re.compile(r"(?P<local>.+?) ?(?P<offset>Z|[+-]\d\d:?\d\d)")
 _LATEST = 1 << 40
 """Far beyond any date; a window stays within what every server can compare."""
 MARGIN = 120
@@ -134,7 +136,8 @@ def read(text: str, zone: tzinfo, twice: Twice | None = None) -> int:
     """The moment that a person wrote as local date-time, or as seconds since 1970 with a leading ``@``.
 
     Args:
-        text: ``2026-10-25 02:30[:00]``, with ``T`` instead of the blank, or the date alone (midnight).
+        text: ``2026-10-25 02:30[:00]``, with ``T`` instead of the blank, or the date alone (midnight). With
+            an offset behind it (``+02:00``, ``Z``) it is that moment, whatever the zone.
         zone: Whose local time.
         twice: Which one, if that local time comes twice.
 
@@ -146,6 +149,9 @@ def read(text: str, zone: tzinfo, twice: Twice | None = None) -> int:
     plain = " ".join(text.split())
     if plain.startswith("@") and plain[1:].isascii() and plain[1:].isdigit():
         return min(int(plain[1:]), _LATEST)
+    told = _OFFSET.fullmatch(plain)
+    if told is not None and ":" in told["local"]:
+        return _instant(_parse(told["local"]).replace(tzinfo=_zone_of(told["offset"])), fold=0)
     local = _parse(plain).replace(tzinfo=zone)
     first, second = _instant(local, fold=0), _instant(local, fold=1)
     if first == second:
@@ -162,9 +168,28 @@ def read(text: str, zone: tzinfo, twice: Twice | None = None) -> int:
             f"{plain} comes twice in this zone: the clocks were put back",
             first=first,
             second=second,
-            hint=f"say which: {show(first, zone).offset} (first) or {show(second, zone).offset} (second)",
+            hint=f"write {spelled(first, zone)!r} for the first or {spelled(second, zone)!r} for the second",
         )
     return first if twice is Twice.FIRST else second
+
+
+def spelled(moment: int, zone: tzinfo) -> str:
+    """A moment as text that :func:`read` can take for no other: ``2026-10-25 02:30:00 +02:00``.
+
+    Raises:
+        WindowError: beyond the calendar.
+    """
+    local = show(moment, zone)
+    return f"{local.text} {local.offset}"
+
+
+def _zone_of(offset: str) -> tzinfo:
+    if offset == "Z":
+        return UTC
+    hours, minutes = int(offset[1:3]), int(offset[-2:])
+    if hours > 23 or minutes > 59:
+        raise WindowError(f"{offset} is not an offset from UTC", hint="write it as +02:00")
+    return timezone(timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1))
 
 
 def _parse(plain: str) -> datetime:

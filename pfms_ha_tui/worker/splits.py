@@ -1,0 +1,236 @@
+"""What people are shown before they order a merge: the split, the rows per minute, the dry run.
+
+Everything here blocks: it asks the nodes, and is run as a look (:mod:`.looks`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+from pathlib import Path
+
+from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
+from pfms_ha_tui.cluster.event import Event
+from pfms_ha_tui.config.settings import ClusterSettings
+from pfms_ha_tui.errors import PfmsError
+from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.evidence import SideEvidence
+from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warning
+from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
+from pfms_ha_tui.operations.merge.plan import MergePlan
+from pfms_ha_tui.operations.merge.report import unknown_text
+from pfms_ha_tui.operations.merge.window import Bucket, Window, WindowError, presets
+from pfms_ha_tui.pandora import hosts_file
+from pfms_ha_tui.pandora.entities import decode
+from pfms_ha_tui.worker.merges import local_zone, mappings_of, moment_of
+from pfms_ha_tui.worker.protocol_merge import (
+    ColumnProblem,
+    DryRun,
+    LeftBehind,
+    MergeQuery,
+    ProposedWindow,
+    RowsPerSpan,
+    SkippedRows,
+    Split,
+    SplitSide,
+    TableCounts,
+    WindowPreset,
+)
+
+_LISTED = 1000
+"""Modules and agents told by name."""
+_VERDICTS = frozenset(kind.value for kind in DiagnosisKind)
+
+
+def apart_since(events: Iterable[Event]) -> float | None:
+    """When the cluster was last known to be healthy; ``None`` when it is, or nobody knows.
+
+    Args:
+        events: Newest first.
+    """
+    began: float | None = None
+    for event in events:
+        if event.kind not in _VERDICTS:
+            continue
+        if event.kind == DiagnosisKind.HEALTHY:
+            return began
+        began = event.at
+    return None
+
+
+def host_named(path: Path | None) -> str | None:
+    """The host that Pandora is sent to, if its file can be read."""
+    if path is None:
+        return None
+    try:
+        found = hosts_file.read(path)
+    except PfmsError:
+        return None
+    return found.agreed if found is not None else None
+
+
+def split_of(cluster: ClusterSettings, one: str, other: str, known: Known, control: Control) -> Split:
+    """Who lost, and from when to when.
+
+    Raises:
+        PfmsError: a node cannot be asked.
+    """
+    now = time.time()
+    found = gather(cluster, one, other, known, control, now=now)
+    zone = local_zone()
+    window = found.window.window if found.window is not None else None
+    losing, master = found.proposal.losing, found.proposal.master
+    merge = Merge(
+        cluster,
+        MergeRequest(losing=losing, master=master, window=window or Window(int(now) - 3600, int(now))),
+    )
+    buckets = merge.histogram() if window is not None else ()
+    counted = {losing: _own(buckets, losing=True), master: _own(buckets, losing=False)}
+    first, second = (
+        _side(side, *(counted[side.label] if window is not None else (None, None))) for side in found.sides
+    )
+    return Split(
+        sides=(first, second),
+        losing=losing,
+        master=master,
+        reasons=found.proposal.reasons,
+        certain=found.proposal.certain,
+        warnings=_warnings(found, (one, other)),
+        skew=found.skew,
+        window=_proposed(found, zone),
+        presets=tuple(
+            WindowPreset(
+                title=preset.title,
+                start=moment_of(preset.window.start, zone),
+                end=moment_of(preset.window.end, zone),
+            )
+            for preset in presets(now, zone, found.window)
+        ),
+        zone=str(zone),
+        tables=tuple(spec.table for spec in merge.specs),
+    )
+
+
+def histogram_of(cluster: ClusterSettings, query: MergeQuery) -> tuple[RowsPerSpan, ...]:
+    """Rows per span of time on both nodes.
+
+    Raises:
+        PfmsError: a node cannot be asked.
+    """
+    return tuple(
+        RowsPerSpan(start=one.start, seconds=one.seconds, losing=one.losing, master=one.master)
+        for one in _merge(cluster, query).histogram()
+    )
+
+
+def dry_run_of(cluster: ClusterSettings, query: MergeQuery, control: Control) -> DryRun:
+    """What the merge would do.
+
+    Raises:
+        PfmsError: a node cannot be asked.
+    """
+    return _told(_merge(cluster, query).plan(control))
+
+
+def _merge(cluster: ClusterSettings, query: MergeQuery) -> Merge:
+    request = MergeRequest(
+        losing=query.losing,
+        master=query.into,
+        window=Window(query.start, query.end),
+        tables=query.tables,
+        mappings=mappings_of(query.drop_columns, query.rename_columns),
+    )
+    return Merge(cluster, request)
+
+
+def _own(buckets: Sequence[Bucket], *, losing: bool) -> tuple[int, int]:
+    """(rows, at least so many that the other side lacks)."""
+    rows = more = 0
+    for bucket in buckets:
+        mine, theirs = (bucket.losing, bucket.master) if losing else (bucket.master, bucket.losing)
+        rows += mine
+        more += max(0, mine - theirs)
+    return rows, more
+
+
+def _side(side: SideEvidence, rows: int | None, more: int | None) -> SplitSide:
+    return SplitSide(
+        label=side.label,
+        writable=side.writable,
+        epoch=side.epoch,
+        keepalive=side.keepalive,
+        follows=side.follows,
+        named_by_hosts_file=side.named_by_hosts_file,
+        named_by_journal=side.named_by_journal,
+        position=side.position,
+        rows=rows,
+        more=more,
+    )
+
+
+def _warnings(found: SplitFacts, labels: tuple[str, str]) -> dict[str, str]:
+    pairs = (labels, labels[::-1])
+    told = {losing: warning(found, losing, master) for losing, master in pairs}
+    return {label: why for label, why in told.items() if why is not None}
+
+
+def _proposed(found: SplitFacts, zone: tzinfo) -> ProposedWindow | None:
+    if found.window is None:
+        return None
+    window = found.window.window
+    try:
+        start, end = moment_of(window.start, zone), moment_of(window.end, zone)
+    except WindowError:
+        return None
+    return ProposedWindow(start=start, end=end, reasons=found.window.reasons, certain=found.window.certain)
+
+
+def _skipped(plan: MergePlan) -> tuple[SkippedRows, ...]:
+    listed = [SkippedRows(text=unknown_text(owner), rows=rows) for owner, rows in plan.skipped[:_LISTED]]
+    rest = plan.skipped[_LISTED:]
+    if rest:
+        text = f"{len(rest)} more modules and agents"
+        listed.append(SkippedRows(text=text, rows=sum(rows for _, rows in rest)))
+    return tuple(listed)
+
+
+def _told(plan: MergePlan) -> DryRun:
+    return DryRun(
+        losing=plan.losing,
+        master=plan.master,
+        start=plan.window.start,
+        end=plan.window.end,
+        tables=tuple(
+            TableCounts(
+                table=one.table, rows=one.rows, there=one.there, to_add=one.to_add, skipped=one.skipped
+            )
+            for one in plan.tables
+        ),
+        skipped=_skipped(plan),
+        renamed=tuple(
+            f"{owner} {number} has another name on {plan.master} and is taken for the same: it is older"
+            for owner, number in plan.renamed
+        ),
+        problems=tuple(
+            ColumnProblem(
+                where=f"{one.table}.{one.column}" if one.column else one.table,
+                text=one.text,
+                blocking=one.blocking,
+                remedy=one.remedy,
+            )
+            for one in plan.differences
+        ),
+        left_behind=tuple(
+            LeftBehind(
+                area=one.area.value,
+                table=one.table,
+                created=one.created,
+                changed=one.changed,
+                samples=tuple(map(decode, one.samples)),
+            )
+            for one in plan.left_behind.differences
+        ),
+        not_compared=tuple(f"{one.table}: {one.why}" for one in plan.left_behind.not_compared),
+        seconds=plan.seconds,
+    )
