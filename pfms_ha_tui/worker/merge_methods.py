@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from pfms_ha_tui.cluster.topology import writers
+from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress
 from pfms_ha_tui.operations.merge.facts import Known
@@ -71,7 +73,7 @@ class MergeMethods:
         return await self._asked(("split", query), look, lambda result: Looked(split=result))
 
     async def _histogram(self, _peer: Peer, query: MergeQuery) -> Looked:
-        cluster = self._monitor_of(query.cluster).cluster
+        cluster, query = self._completed(query)
         return await self._asked(
             ("histogram", query),
             lambda _: histogram_of(cluster, query),
@@ -79,12 +81,18 @@ class MergeMethods:
         )
 
     async def _dry_run(self, _peer: Peer, query: MergeQuery) -> Looked:
-        cluster = self._monitor_of(query.cluster).cluster
+        cluster, query = self._completed(query)
         return await self._asked(
             ("dry run", query),
             lambda control: dry_run_of(cluster, query, control),
             lambda result: Looked(dry_run=result),
         )
+
+    def _completed(self, query: MergeQuery) -> tuple[ClusterSettings, MergeQuery]:
+        """The cluster, and the query with the master in it if it named none."""
+        monitor = self._monitor_of(query.cluster)
+        master = monitor.state.diagnosis.master if monitor.state is not None else None
+        return monitor.cluster, query if query.into is not None else replace(query, into=master)
 
     async def _asked(self, key: object, job: Callable[[Control], T], told: Callable[[T], Looked]) -> Looked:
         found = await self._looks.ask(key, job)

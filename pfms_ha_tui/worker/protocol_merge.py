@@ -137,7 +137,8 @@ class MergeQuery:
 
     cluster: str
     losing: str
-    into: str
+    into: str | None = None
+    """``None`` = the master."""
     start: int
     """Seconds since 1970, inclusive."""
     end: int
@@ -232,6 +233,16 @@ class DryRun:
     def rows(self) -> int:
         """Rows of the losing side in the window."""
         return sum(one.rows for one in self.tables)
+
+    @property
+    def there(self) -> int:
+        """Of those, rows that the master has."""
+        return sum(one.there for one in self.tables)
+
+    @property
+    def skipped_rows(self) -> int:
+        """Of those, rows that stay out."""
+        return sum(one.skipped for one in self.tables)
 
     @property
     def blocked(self) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
 from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.config.settings import ClusterSettings
-from pfms_ha_tui.errors import PfmsError
+from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.evidence import SideEvidence
 from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warning
@@ -134,6 +134,12 @@ def dry_run_of(cluster: ClusterSettings, query: MergeQuery, control: Control) ->
 
 
 def _merge(cluster: ClusterSettings, query: MergeQuery) -> Merge:
+    if query.into is None:
+        raise OperationError(
+            "it is not known which node is the master",
+            code="params",
+            hint=f"name it: {' or '.join(node.label for node in cluster.nodes)}",
+        )
     request = MergeRequest(
         losing=query.losing,
         master=query.into,
