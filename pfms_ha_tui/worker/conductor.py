@@ -101,12 +101,18 @@ class ClusterHands:
         await in_thread(self._engine.close, name="ledger")
 
     def decided(self, decision: Decision) -> None:
-        """Carry out a decision of the worker's own, unless something runs or it failed a moment ago."""
-        if decision.action is Action.NONE or self.busy or self._stopping:
+        """Carry out a decision of the worker's own, unless something runs or it failed a moment ago.
+
+        A resync that waits has its turn when there is nothing more urgent.
+        """
+        if self.busy or self._stopping:
             return
         key = (decision.action, decision.target)
         retry = self._retries.get(key)
-        if retry is not None and self._mono() < retry.not_before:
+        failed = retry is not None and self._mono() < retry.not_before
+        if decision.action is Action.NONE or (failed and decision.action is Action.REJOIN):
+            self._next()
+        if decision.action is Action.NONE or failed:
             return
         try:
             operation = self.builder.by_decision(decision)
@@ -189,11 +195,15 @@ class ClusterHands:
         return [entry.view for entry in entries]
 
     def _next(self) -> None:
-        """The first resync that waits, once nothing runs."""
-        if self.busy or self._stopping or not self._waiting:
+        """The first resync that waits, judged anew: while it waited the roles may have changed."""
+        if not self._waiting:
             return
-        label, build, actor = self._waiting.pop(0)
-        self.monitor.memory.resyncs.pop(label, None)
+        label, build, actor = self._waiting[0]
+        if self.monitor.memory.resyncs.pop(label, None) is not None:
+            # what is asked now must not be that it waits
+            self.monitor.judge_soon()
+            return
+        del self._waiting[0]
         try:
             operation = build()
         except PfmsError as error:
@@ -206,6 +216,8 @@ class ClusterHands:
         self, operation: ClusterOperation, *, actor: str, reason: str, key: tuple[Action, str | None] | None
     ) -> asyncio.Task[OperationView]:
         self._resyncing = operation.asked.target if isinstance(operation, Clone) else None
+        for label, _, _ in self._waiting:
+            self.monitor.memory.resyncs[label] = Sync(state=SyncState.QUEUED)
         work = self._carry_out(operation, actor=actor, reason=reason, key=key)
         self._task = asyncio.create_task(work, name=operation.title)
         self._task.add_done_callback(self._over)
@@ -220,7 +232,6 @@ class ClusterHands:
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.WARNING if isinstance(error, PfmsError) else logging.ERROR
             log.log(level, "%s: %s", task.get_name(), error, exc_info=not isinstance(error, PfmsError))
-        self._next()
         self.monitor.judge_soon()
 
     async def _carry_out(

@@ -1,0 +1,127 @@
+"""Orders of people over fake senses: what waits for its turn, and is asked again then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.fake_senses import DEADLINE, Watched, settings
+from support.toy_operation import Toy, ToyStep, World
+
+from pfms_ha_tui.cluster.decision import Action, Decision
+from pfms_ha_tui.cluster.event import Event
+from pfms_ha_tui.cluster.snapshot import Role
+from pfms_ha_tui.operations.ledger import Ledger
+from pfms_ha_tui.operations.step import StepRun
+from pfms_ha_tui.operations.view import OperationView
+from pfms_ha_tui.worker.conductor import ClusterHands
+from pfms_ha_tui.worker.journal import Journal
+from pfms_ha_tui.worker.orders import Orders
+from pfms_ha_tui.worker.peer import Peer
+from pfms_ha_tui.worker.protocol import EventsQuery, Order, OrderKind, Rights, Start
+from pfms_ha_tui.worker.server import Methods
+
+
+class Held(ToyStep):
+    """Goes on when it is let."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "held")
+        self.let = asyncio.Event()
+
+    async def run(self, run: StepRun) -> str | None:
+        await self.let.wait()
+        return None
+
+
+@dataclass
+class Desk:
+    """Where orders are taken for a watched pair."""
+
+    watched: Watched
+    hands: ClusterHands
+    methods: Methods
+    held: Held
+
+    async def occupy(self) -> None:
+        """An operation runs until its step is let go."""
+        toy = Toy(self.held.world, [self.held])
+        toy.cluster = self.watched.cluster.name
+        await self.hands.ordered(toy, actor="carol")  # type: ignore[arg-type]
+        assert self.hands.busy
+
+    async def resync(self, label: str) -> object:
+        """A person orders a resync."""
+        start = Start(order=Order(cluster="pandora", kind=OrderKind.CLONE, target=label), confirm=label)
+        peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
+        return await self.methods.call(peer, "start", msgspec.Raw(msgspec.json.encode(start)))
+
+    async def event(self, kind: str, about: str = "") -> Event:
+        """The newest event of a kind, once there is one."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                for event in await self.watched.memory.journal.events(EventsQuery()):
+                    if event.kind == kind and about in event.text:
+                        return event
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    journal = Journal(tmp_path / "journal.db")
+    await journal.open()
+    watched = Watched(settings(), journal)
+    ledger = Ledger(tmp_path / "operations.db")
+    hands = ClusterHands(watched.monitor, ledger, archives=tmp_path / "archive")
+    methods = Methods()
+    orders = Orders(ledger, {watched.monitor.name: hands})
+    orders.offer(methods)
+    watched.monitor._on_decision = lambda _, decision: hands.decided(decision)
+    desk = Desk(watched, hands, methods, Held(World(tmp_path / "world.json")))
+    await watched.healthy()
+    yield desk
+    desk.held.let.set()
+    await watched.monitor.stop(1.0)
+    await orders.stop(1.0)
+    await journal.close()
+
+
+async def test_a_resync_that_waited_is_refused_when_its_node_has_become_the_master(desk: Desk) -> None:
+    await desk.occupy()
+    planned = await desk.resync("node2")
+    assert isinstance(planned, OperationView)
+    assert "waits for its turn" in (await desk.event("operation_queued")).text
+    watched = desk.watched
+    # a failover took place meanwhile, and node1 follows node2
+    watched.tell(watched.master("node2"), watched.down("node1"))
+    await watched.until(lambda state: state.snapshot.node("node2").role is Role.MASTER)  # type: ignore[union-attr]
+    desk.held.let.set()
+    refused = await desk.event("operation_failed")
+    assert "the resync of node2 did not begin" in refused.text
+    assert [view.kind for view in await desk.hands.past(9)] == ["toy"]
+
+
+async def test_a_resync_that_waited_begins_when_its_turn_comes(desk: Desk) -> None:
+    await desk.occupy()
+    await desk.resync("node2")
+    desk.held.let.set()
+    begun = await desk.event("operation_started", "resync of node2 from node1")
+    assert begun.actor == "carol"
+
+
+async def test_what_is_more_urgent_goes_before_a_resync_that_waits(desk: Desk) -> None:
+    await desk.occupy()
+    await desk.resync("node2")
+    watched = desk.watched
+    await watched.until(lambda state: state.snapshot.node("node2").sync.state == "queued")  # type: ignore[union-attr]
+    urgent = Decision(action=Action.LOCK, reason="node2 came back writable", target="node2", master="node1")
+    watched.monitor._on_decision = lambda _, __: desk.hands.decided(urgent)
+    desk.held.let.set()
+    await desk.event("operation_started", "lock node2")
+    state = await watched.until(lambda state: state.operation is not None and state.operation.kind == "lock")
+    assert state.snapshot.node("node2").sync.state == "queued"  # type: ignore[union-attr]
