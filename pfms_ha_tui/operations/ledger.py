@@ -8,7 +8,6 @@ its cluster until it is resumed, rolled back, or given up by a person.
 
 from __future__ import annotations
 
-import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,72 +19,8 @@ from pathlib import Path
 import msgspec
 
 from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations.ledger_file import SCHEMA, error_code, way_out
 from pfms_ha_tui.operations.view import OperationState, OperationView, StepState, StepView
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS operation (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    cluster TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    title TEXT NOT NULL,
-    params TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    dry_run INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    phase TEXT NOT NULL,
-    started_at REAL NOT NULL,
-    finished_at REAL,
-    text TEXT
-);
-CREATE UNIQUE INDEX IF NOT EXISTS one_operation_per_cluster ON operation (cluster)
-    WHERE dry_run = 0 AND finished_at IS NULL;
-CREATE INDEX IF NOT EXISTS operation_started ON operation (cluster, started_at);
-CREATE TABLE IF NOT EXISTS operation_step (
-    operation INTEGER NOT NULL REFERENCES operation (id) ON DELETE CASCADE,
-    place INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    title TEXT NOT NULL,
-    node TEXT,
-    preview TEXT NOT NULL,
-    state TEXT NOT NULL,
-    started_at REAL,
-    finished_at REAL,
-    text TEXT,
-    PRIMARY KEY (operation, place)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS operation_fact (
-    operation INTEGER NOT NULL REFERENCES operation (id) ON DELETE CASCADE,
-    key TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (operation, key)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS operation_line (
-    id INTEGER PRIMARY KEY,
-    operation INTEGER NOT NULL REFERENCES operation (id) ON DELETE CASCADE,
-    at REAL NOT NULL,
-    text TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS line_operation ON operation_line (operation, id);
-CREATE TABLE IF NOT EXISTS promotion (
-    cluster TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    at REAL NOT NULL,
-    operation INTEGER,
-    automatic INTEGER NOT NULL,
-    acknowledged_by TEXT,
-    record TEXT NOT NULL,
-    PRIMARY KEY (cluster, epoch)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS mark (
-    cluster TEXT NOT NULL,
-    node TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    at REAL NOT NULL,
-    operation INTEGER,
-    PRIMARY KEY (cluster, node, kind)
-) WITHOUT ROWID;
-"""
 
 _BUSY_TIMEOUT = 5.0
 _SHOWN_LINES = 200
@@ -184,22 +119,6 @@ class Change:
     lines: Sequence[tuple[float, str]] = ()
 
 
-def _hint(error: sqlite3.Error, path: Path) -> str:
-    """What to do about a ledger that cannot be opened; it is never set aside by itself.
-
-    It alone knows of an interrupted operation, and with an empty one a half-done failover would be forgotten.
-    """
-    code = getattr(error, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_FULL:
-        return f"make room on the file system of {path.parent}"
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return (
-            "it is damaged. If no failover, switchover or resync was interrupted, start without it: "
-            f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
-        )
-    return f"check {path} and the rights on it"
-
-
 class Ledger:
     """The file. Its methods block for a moment (a disk's fsync) and may be called from any thread."""
 
@@ -210,6 +129,7 @@ class Ledger:
             LedgerError: it cannot be opened, or is no ledger.
         """
         self._lock = threading.Lock()
+        self._path = path
         try:
             self._db = sqlite3.connect(
                 path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
@@ -218,16 +138,35 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
+            self._db.executescript(SCHEMA)
+            self._file = path.stat().st_ino
+        except (sqlite3.Error, OSError) as error:
             raise LedgerError(
-                f"the ledger {path} cannot be opened: {error}", hint=_hint(error, path)
+                f"the ledger {path} cannot be opened: {error}", hint=way_out(error_code(error), path)
             ) from error
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+    def fault(self) -> str | None:
+        """Why nothing could be remembered here now, as a clause; ``None`` when it is in order."""
+        try:
+            if self._path.stat().st_ino != self._file:
+                return f"the ledger {self._path} was replaced under the running worker: restart it"
+            with self.transaction() as db:
+                found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+                db.execute("PRAGMA user_version = 0")  # a write, or a full disk would not be noticed
+        except FileNotFoundError:
+            return f"the ledger {self._path} was moved away under the running worker: restart it"
+        except LedgerError as error:
+            return f"{error.reason} ({error.hint})"
+        except OSError as error:
+            return f"the ledger {self._path} cannot be looked at: {error.strerror}"
+        if found == ["ok"]:
+            return None
+        return f"the ledger is damaged: {found[0]} ({way_out(sqlite3.SQLITE_CORRUPT, self._path)})"
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -243,7 +182,8 @@ class Ledger:
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
                 self._roll_back()
-                raise LedgerError(f"the ledger cannot be used: {error}") from error
+                hint = way_out(error_code(error), self._path)
+                raise LedgerError(f"the ledger cannot be used: {error}", hint=hint) from error
             except BaseException:
                 self._roll_back()
                 raise

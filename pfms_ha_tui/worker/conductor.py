@@ -22,6 +22,7 @@ from pfms_ha_tui.operations.ledger import Entry, Ledger
 from pfms_ha_tui.operations.records import MarkKind, Records
 from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
 from pfms_ha_tui.worker.building import Builder
+from pfms_ha_tui.worker.ledger_watch import LedgerWatch
 from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.store import Epoch
 from pfms_ha_tui.worker.threads import in_thread
@@ -398,11 +399,14 @@ class Conductor:
     def __init__(self, ledger: Ledger, clusters: dict[str, ClusterHands]) -> None:
         self.clusters = clusters
         self._ledger = ledger
+        self._watch = LedgerWatch(ledger, [hands.monitor.memory for hands in clusters.values()])
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Find what was interrupted, so that it blocks every decision."""
         for hands in self.clusters.values():
             await hands.start()
+        self._watching = asyncio.create_task(self._watch.run(), name="ledger watch")
 
     def decided(self, monitor: ClusterMonitor, decision: Decision) -> None:
         """A judgement."""
@@ -413,6 +417,8 @@ class Conductor:
 
     async def stop(self, timeout: float) -> None:
         """Leave what is running so that the next worker can go on with it."""
+        if self._watching is not None:
+            self._watching.cancel()
         await asyncio.gather(*(hands.stop(timeout) for hands in self.clusters.values()))
         await in_thread(self._ledger.close, name="ledger")
 

@@ -84,6 +84,8 @@ class Journal:
         self._loaded = False
         self._suspect = False
         """A write found damage: the next opening sets the file aside, whatever its check says."""
+        self._unreadable = False
+        """Whether a read found damage, which was told."""
         self._trouble: str | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -276,6 +278,11 @@ class Journal:
                     await self._connect()
                 store = self._store
                 assert store is not None, "connected above"  # noqa: S101
+                if await self._writer.run(lambda: store.moved):  # noqa: B023
+                    await self._disconnect()
+                    await self._connect()
+                    self._start_anew(f"the journal {self.path} was moved away under the running worker")
+                    continue
                 batch = self._backlog.take()
                 await self._writer.run(lambda: store.write(batch))  # noqa: B023 - awaited in the same turn
                 self._backlog.done()
@@ -308,16 +315,18 @@ class Journal:
             self._loaded = True
         await self._reader.run(self._close_reader)
         if opened.aside is not None:
-            self._start_anew(opened.aside)
+            self._start_anew(f"the journal was damaged and set aside as {opened.aside}")
 
-    def _start_anew(self, aside: Path) -> None:
-        """After a damaged file was set aside: write again what is still known, and say so."""
+    def _start_anew(self, why: str) -> None:
+        """The file is another one now: write again what is still known, and say so."""
         for (cluster, key), value in self._facts.items():
             self._backlog.add(FactEntry(cluster, key, value, self._now()))
         for cluster, epochs in self._epochs.items():
             for epoch in epochs:
                 self._backlog.add(EpochEntry(cluster, epoch))
-        note = f"the journal was damaged and set aside as {aside}; a new one was started"
+        self._note(f"{why}; a new one was started")
+
+    def _note(self, note: str) -> None:
         self.notes = (*self.notes, note)
         log.error(note)
         self.add_event(cluster="", severity=Severity.WARNING, kind="journal_damaged", text=note)
@@ -370,6 +379,9 @@ class Journal:
                 return await self._reader.run(job)
         except (sqlite3.Error, TimeoutError) as exc:
             log.warning("the journal cannot be read: %s", exc)
+            if isinstance(exc, sqlite3.Error) and is_damage(exc) and not self._unreadable:
+                self._unreadable = True
+                self._note(f"a part of the journal {self.path} is damaged and cannot be shown: {exc}")
             return []
 
     def _close_reader(self) -> None:

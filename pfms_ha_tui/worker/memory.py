@@ -37,6 +37,8 @@ class ClusterMemory:
         self.preflight = Preflight()
         self.rival: str | None = None
         """One sentence when another failover manager runs on this host."""
+        self.ledger_fault: str | None = None
+        """Why operations cannot be remembered, one clause."""
         self.operation: OperationView | None = None
         """The operation that runs, or the last one."""
         self.resyncs: dict[str, Sync] = {}
@@ -90,6 +92,8 @@ class ClusterMemory:
             complaints = (*complaints, self.journal.trouble)
         elif not self.journal.loaded:
             complaints = (*complaints, "the journal could not be read yet")
+        if self.ledger_fault is not None:
+            complaints = (*complaints, self.ledger_fault)
         return JournalFacts(
             epoch=newest.epoch if newest else 0,
             epoch_master=newest.master if newest else None,

@@ -161,6 +161,7 @@ class Store:
             NewerJournalError: from a newer version of this program.
         """
         self._series: dict[tuple[str, str], int] = {}
+        self._path = path
         self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
         try:
             if readonly:
@@ -172,6 +173,7 @@ class Store:
             self._db.execute("PRAGMA synchronous = FULL")
             self._check()
             self._migrate()
+            self._file = path.stat().st_ino
         except BaseException:
             self._db.close()
             raise
@@ -179,6 +181,14 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    @property
+    def moved(self) -> bool:
+        """Whether the path names another file by now, or none: what is written would be found by nobody."""
+        try:
+            return self._path.stat().st_ino != self._file
+        except FileNotFoundError:
+            return True
 
     def write(self, entries: Sequence[Entry]) -> None:
         """All or nothing, on the disk when it returns (lag alone: on the disk a little later).

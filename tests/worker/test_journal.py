@@ -21,7 +21,7 @@ from pfms_ha_tui.worker import backlog as backlog_module
 from pfms_ha_tui.worker import journal as journal_module
 from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.protocol import EventsQuery, LagQuery
-from pfms_ha_tui.worker.store import LAG_POINTS, Epoch
+from pfms_ha_tui.worker.store import LAG_POINTS, Epoch, Store
 
 DEADLINE = 20.0
 NOW = 1_700_000_000.0
@@ -244,12 +244,48 @@ async def test_damage_while_running_loses_neither_facts_nor_epochs(journal: Jour
     await settled(journal, trouble=True)
     await settled(journal, trouble=False)
     assert len(list(tmp_path.glob("journal.db.corrupt-*"))) == 1
+    assert "damaged and set aside" in journal.notes[0]
+    assert "journal_damaged" in [event.kind for event in await journal.events(EventsQuery())]
     await journal.close()
     again = await reopened(journal.path)
     assert again.fact("pandora", "master", str) == "node1"
     assert again.epochs("pandora") == (epoch,)
     assert await texts(again) == ["while damaged"]
     await again.close()
+
+
+async def test_a_journal_that_was_moved_away_is_begun_anew_and_said_so(
+    journal: Journal, tmp_path: Path
+) -> None:
+    journal.put_fact("pandora", "master", "node1")
+    await journal.flush()
+    journal.path.rename(tmp_path / "moved.db")
+    happen(journal, "after it")
+    await journal.flush()
+    assert "moved away" in journal.notes[0]
+    await journal.close()
+    again = await reopened(journal.path)
+    assert again.fact("pandora", "master", str) == "node1"
+    assert await texts(again) == ["after it"]
+    await again.close()
+
+
+async def test_damage_that_a_read_finds_is_told_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happen(journal, "written")
+    await journal.flush()
+    raised = sqlite3.DatabaseError("database disk image is malformed")
+    raised.sqlite_errorname = "SQLITE_CORRUPT"
+
+    def broken(self: object, query: object) -> list[Event]:
+        raise raised
+
+    monkeypatch.setattr(Store, "events", broken)
+    for _ in range(2):
+        await journal.events(EventsQuery())
+    (note,) = journal.notes
+    assert "cannot be shown" in note
 
 
 async def test_a_journal_of_a_newer_version_is_left_alone(journal: Journal) -> None:

@@ -21,6 +21,7 @@ from pfms_ha_tui.operations.step import StepRun
 from pfms_ha_tui.operations.view import OperationView
 from pfms_ha_tui.worker.conductor import ClusterHands
 from pfms_ha_tui.worker.journal import Journal
+from pfms_ha_tui.worker.ledger_watch import LedgerWatch
 from pfms_ha_tui.worker.orders import Orders
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import EventsQuery, Order, OrderKind, Rights, Start
@@ -125,3 +126,23 @@ async def test_what_is_more_urgent_goes_before_a_resync_that_waits(desk: Desk) -
     await desk.event("operation_started", "lock node2")
     state = await watched.until(lambda state: state.operation is not None and state.operation.kind == "lock")
     assert state.snapshot.node("node2").sync.state == "queued"  # type: ignore[union-attr]
+
+
+async def test_a_ledger_that_is_moved_away_turns_the_readiness_red_and_is_told_once(
+    desk: Desk, tmp_path: Path
+) -> None:
+    watch = LedgerWatch(desk.hands._ledger, [desk.watched.memory])
+    await watch.look()
+    (tmp_path / "operations.db").rename(tmp_path / "elsewhere.db")
+    for _ in range(2):
+        await watch.look()
+    desk.watched.monitor.judge_soon()
+    state = await desk.watched.until(
+        lambda state: any("operations.db was moved away" in guard.reason for guard in state.readiness.guards)
+    )
+    assert not state.readiness.ready
+    assert (await desk.watched.kinds()).count("ledger_failing") == 1
+    (tmp_path / "elsewhere.db").rename(tmp_path / "operations.db")
+    await watch.look()
+    await desk.event("ledger_recovered")
+    assert desk.watched.memory.ledger_fault is None
