@@ -158,6 +158,16 @@ ACTIONS: Mapping[str, Action] = {
             why_not=lambda scene, node: orders.why_not_order(OrderKind.CLONE, scene, node),
         ),
         Action(
+            id="clone", keys="c", title="Clone", drop=4,
+            about="Wizard: rebuild a slave, choosing source, method and speed; every check first.",
+            run=orders.open_clone, why_not=orders.why_not_clone,
+        ),
+        Action(
+            id="clone.give-up", keys="w", title="Without room for both", drop=2,
+            about="Clone: confirm that the old data goes before the copy, as there is no room for both.",
+            run=lambda screen: screen.give_up_old(), why_not=orders.why_not_orders,
+        ),
+        Action(
             id="rejoin", keys="", title="Rejoin",
             about="Let the returned old master under the cursor follow the present one.",
             run=lambda screen: orders.open_order(OrderKind.REJOIN, screen),

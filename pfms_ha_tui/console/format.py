@@ -15,6 +15,7 @@ UNKNOWN = "?"
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w|)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_LEAST_BANDWIDTH = 64 * 1024
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -48,6 +49,22 @@ def parse_span(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a duration such as 90s, 30m, 2h or 7d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_bandwidth(text: str) -> int:
+    """``20 MB/s``, ``1.5MiB`` in bytes per second; ``0`` or ``none`` = 0, as fast as it goes.
+
+    Raises:
+        ValueError: it is anything else, or so little that a copy would never end.
+    """
+    from pfms_ha_tui.config.kinds import Size  # here because the first paint does not need it
+
+    if text.strip().casefold() in ("0", "none", "unlimited"):
+        return 0
+    try:
+        return Size(_LEAST_BANDWIDTH, 10**12).read(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a bandwidth such as '20 MB/s', nor 0 for no limit") from error
 
 
 def age(seconds: float | None) -> str:

@@ -71,6 +71,23 @@ def open_order(kind: OrderKind, screen: ConsoleScreen) -> None:
     screen.app.push_screen(OrderScreen(Order(cluster=state.name, kind=kind, target=target)))
 
 
+def why_not_clone(scene: Scene, node: str | None) -> str | None:
+    """Needs two nodes; which of them can be rebuilt, the wizard says."""
+    why = why_not_orders(scene, node)
+    if why is not None or scene.state is None:
+        return why
+    return None if len(scene.state.snapshot.nodes) > 1 else "there is one node only"
+
+
+def open_clone(screen: ConsoleScreen) -> None:
+    """The wizard, with the cursor on the node that is meant."""
+    from pfms_ha_tui.console.screens.clone import CloneWizard
+
+    state = screen.scene.state
+    if state is not None and not isinstance(screen, CloneWizard):
+        screen.app.push_screen(CloneWizard(state.name, screen.node))
+
+
 def open_operation(screen: ConsoleScreen) -> None:
     """The operation that runs, or the last one."""
     from pfms_ha_tui.console.screens.operation import OperationScreen

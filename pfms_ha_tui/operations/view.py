@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pfms_ha_tui.config.settings import CloneMethod
+
 
 class StepState(StrEnum):
     """How a step of an operation stands."""
@@ -79,3 +81,32 @@ class OperationView:
     """The outcome in one sentence."""
     log: tuple[str, ...] = ()
     """The newest lines, oldest first, secrets masked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodChoice:
+    """One way to clone, and whether these two hosts can go it."""
+
+    method: CloneMethod
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneCheck:
+    """What the checks of a clone came to; nothing was changed."""
+
+    source: str
+    """The node whose data would be copied."""
+    method: CloneMethod | None
+    """By which it would be done; ``None`` when something speaks against it."""
+    problems: tuple[str, ...]
+    """Everything that speaks against it, each with its way out; empty = it may be started."""
+    warnings: tuple[str, ...]
+    passed: tuple[str, ...]
+    """What was found to be good, one sentence each."""
+    methods: tuple[MethodChoice, ...]
+    """Empty when the hosts could not be asked."""
+    cramped: str | None
+    """There is room for the copy only without the old data: how much is missing."""
+    steps: tuple[StepView, ...]
+    """With the exact commands, if nothing speaks against it."""

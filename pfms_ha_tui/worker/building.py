@@ -231,6 +231,10 @@ class Builder:
             replication, seen = (node.replication, node.facts) if node is not None else (None, None)
             if replication is None or seen is None:
                 continue
+            transfer=order.transfer,
+            bandwidth=order.bandwidth,
+            threads=order.threads,
+            give_up_old=order.give_up_old,
             if seen.flavor is Flavor.MYSQL and not replication.gtid:
                 continue  # it may apply in parallel, and then its position says too little
             lag = replication.seconds_behind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pfms_ha_tui.cluster.candidates import received_more
 from pfms_ha_tui.cluster.snapshot import NodeState, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of
+from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.loss import measure_loss
@@ -33,10 +34,7 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
                 f"Nobody can write from the moment {master.label} is locked until {order.target} is open.",
             )
         case OrderKind.CLONE:
-            return (
-                f"All data of {order.target} is replaced.",
-                "Its old data stays beside the new until that has caught up and was compared; then it goes.",
-            )
+            return (f"All data of {order.target} is replaced.", _old_data(order))
         case OrderKind.MERGE:
             return (
                 f"{order.target} is locked: read-only, its clients ended. Nothing on it is deleted.",
@@ -47,6 +45,17 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
         case _:
             return ()
+
+
+def _old_data(order: Order) -> str:
+    if order.method is CloneMethod.SCRIPT:
+        return "What becomes of its old data is up to the site's own script."
+    if order.give_up_old:
+        return (
+            "If there is no room for both, its old data is removed BEFORE the copy: should that fail,"
+            f" {order.target} has no data until another resync succeeds."
+        )
+    return "Its old data stays beside the new until that has caught up and was compared; then it goes."
 
 
 async def _loss(order: Order, snapshot: Snapshot, master: NodeState, operation: Failover) -> str:

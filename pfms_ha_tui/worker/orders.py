@@ -6,12 +6,15 @@ import time
 
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.snapshot import Maintenance
-from pfms_ha_tui.errors import OperationError, WorkerError
+from pfms_ha_tui.errors import OperationError, PfmsError, WorkerError
+from pfms_ha_tui.operations.clone import Clone
+from pfms_ha_tui.operations.clone.checking import check
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.execution import preview_of
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.ledger import Ledger
-from pfms_ha_tui.operations.view import OperationState, OperationView, StepState, StepView
+from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
+from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView, StepState, StepView
 from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
@@ -45,6 +48,7 @@ class Orders(Conductor):
         methods.add("operations", OperationsQuery, self._operations, rights=Rights.READ)
         methods.add("plan", Order, self._plan, rights=Rights.READ)
         methods.add("start", Start, self._start, rights=Rights.FULL)
+        methods.add("clone_check", Order, self._clone_check, rights=Rights.FULL)
         methods.add("cancel", OperationRef, self._cancel, rights=Rights.FULL)
         methods.add("give_up", OperationRef, self._give_up, rights=Rights.FULL)
         methods.add("pause", Pause, self._pause, rights=Rights.FULL)
@@ -80,6 +84,13 @@ class Orders(Conductor):
         hands = self._hands(start.order.cluster)
         operation = hands.builder.by_order(start.order)
         if start.dry_run:
+    async def _clone_check(self, _peer: Peer, order: Order) -> CloneCheck:
+        builder = self._hands(order.cluster).builder
+        operation = builder.by_order(order)
+        if not isinstance(operation, Clone):
+            raise WorkerError(f"a {order.kind.value} has no checks of a clone", code="params")
+        return await check(operation, builder.why_not(order))
+
             return await hands.rehearse(operation, actor=peer.actor)
         operation = _allowed(start.order, hands)
         label = _confirm(operation, start.order)

@@ -21,6 +21,7 @@ method              params                      result
 ``node``            :class:`NodeQuery`          :class:`NodeDetails`
 ``operations``      :class:`OperationsQuery`    ``list[OperationView]``, newest first
 ``plan``            :class:`Order`              :class:`Plan`: every guard and step, nothing changed
+``clone_check``     :class:`Order`              :class:`CloneCheck`: asks hosts and servers, changes nothing
 ``start``           :class:`Start`              ``OperationView``; its progress comes with ``state``
 ``cancel``          :class:`OperationRef`       ``Nothing``: asked for; it ends at the next safe point
 ``give_up``         :class:`OperationRef`       ``Nothing``: an interrupted operation ends as it is
@@ -32,7 +33,7 @@ method              params                      result
 ``stop``            :class:`Nothing`            ``Nothing``
 ==================  ==========================  ==========================================
 
-From ``start`` on, all need full rights.
+From ``clone_check`` on, all need full rights.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.policy import Mode, Policy
 from pfms_ha_tui.cluster.readiness import Readiness
 from pfms_ha_tui.cluster.snapshot import Maintenance, Snapshot
-from pfms_ha_tui.config.settings import CloneMethod
+from pfms_ha_tui.config.settings import CloneMethod, Transfer
 from pfms_ha_tui.operations.view import OperationView
 
 PROTOCOL_VERSION = 1
@@ -190,7 +191,8 @@ class OrderKind(StrEnum):
     """Make one of several writable nodes read-only and end its sessions."""
     REOPEN = "reopen"
     MERGE = "merge"
-    """Recover what the losing side of a split-brain wrote, from ``target`` into the master."""
+    """Recover what the losing side of a split-brain wrote, from ``target`` into the master; or go on with
+    such a merge (``resume``), merge its archive again (``restore``), take it back (``undo``)."""
     CLONE = "clone"
     """Resync: rebuild a slave from another node. Queues while another operation runs."""
 
@@ -209,6 +211,14 @@ class Order:
     """Clone: the node whose data it gets; ``None`` = the worker chooses, a healthy slave first."""
     method: CloneMethod | None = None
     """Clone: ``None`` = as configured."""
+    transfer: Transfer | None = None
+    """Clone: the path of the bytes; ``None`` = as configured."""
+    bandwidth: int | None = None
+    """Clone: bytes per second; 0 = as fast as it goes, ``None`` = as configured."""
+    threads: int | None = None
+    """Clone: of the backup tool; ``None`` = as configured."""
+    give_up_old: bool = False
+    """Clone: confirmed by a second yes: without room for both, the old data goes *before* the copy."""
     start: str | None = None
     """Merge: first moment, local date-time of the worker's host or ``@seconds``."""
     end: str | None = None
@@ -217,6 +227,18 @@ class Order:
     """Merge: only these."""
     anyway: bool = False
     """Merge: although it looks like the wrong direction."""
+    into: str | None = None
+    """Merge: the node the rows go into; ``None`` = the master."""
+    restore: str | None = None
+    """Merge: path of an archive, or of its merge's directory, whose rows are merged again."""
+    resume: str | None = None
+    """Merge: path of the directory of a merge that is gone on with."""
+    undo: str | None = None
+    """Merge: path of the directory (or undo file) of a merge that is taken back."""
+    drop_columns: tuple[str, ...] = ()
+    """Merge: ``table.column`` that only the losing side has, archived but not merged."""
+    rename_columns: tuple[str, ...] = ()
+    """Merge: ``table.column=name``: the column has another name on the master."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +253,8 @@ class Plan:
     """Why it is refused; ``None`` = it may be started."""
     impact: tuple[str, ...] = ()
     """What it costs, one sentence each: the loss meter, the sessions that are ended."""
+    warning: str | None = None
+    """Merge: why this looks like the wrong direction; it starts only with :attr:`Order.anyway`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

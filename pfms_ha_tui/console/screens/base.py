@@ -239,6 +239,9 @@ class ConsoleScreen(Screen[None]):
     def confirm(self) -> None:
         """Start what this screen shows, once its label is typed."""
 
+    def give_up_old(self) -> None:
+        """Ask whether the old data may go before a copy."""
+
     def rehearse(self) -> None:
         """Check what this screen shows against the live cluster."""
 

@@ -16,7 +16,7 @@ from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.widgets.operation import operation_lines, plan_lines
 from pfms_ha_tui.console.widgets.pane import Document, Pane
 from pfms_ha_tui.errors import WorkerError
-from pfms_ha_tui.operations.view import OperationView
+from pfms_ha_tui.operations.view import OperationView, StepView
 from pfms_ha_tui.worker.protocol import Order, Plan, Start
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class OrderPanel(Vertical):
         super().__init__(classes="order-panel")
         self.plan: Plan | None = None
         self._order: Order | None = None
-        self._commands: OperationView | None = None
+        self._steps: Sequence[StepView] = ()
         self._fault: WorkerError | None = None
         self._rehearsal: OperationView | None = None
         self._rehearsing = False
@@ -63,14 +63,14 @@ class OrderPanel(Vertical):
     def _screen(self) -> ConsoleScreen:
         return cast("ConsoleScreen", self.screen)
 
-    def ask_plan(self, order: Order, commands: OperationView | None = None) -> None:
+    def ask_plan(self, order: Order, steps: Sequence[StepView] = ()) -> None:
         """Ask the worker what ``order`` would do, and show it.
 
         Args:
             order: what may be started.
-            commands: its rehearsal, whose steps know the exact commands, where the plan alone cannot.
+            steps: with the exact commands, where the plan alone cannot know them yet.
         """
-        self.plan, self._order, self._commands = None, order, commands
+        self.plan, self._order, self._steps = None, order, steps
         self._fault = self._rehearsal = self._wrong = None
         self.query_one("#plan", Document).focus()
         self.run_worker(self._plan(order), group="plan", exclusive=True, exit_on_error=False)
@@ -81,7 +81,7 @@ class OrderPanel(Vertical):
         except WorkerError as exc:
             self._fault = exc
         else:
-            steps = self._commands.steps if self._commands is not None else plan.operation.steps
+            steps = tuple(self._steps) or plan.operation.steps
             self.plan = replace(plan, operation=replace(plan.operation, steps=steps))
             self._fault = None
         self._screen.refresh_scene()
@@ -185,7 +185,7 @@ class OrderPanel(Vertical):
             self._starting = False
             self._screen.console.say(str(exc), "error")
             self.query_one("#label", LabelField).action_leave()
-            self.ask_plan(order, self._commands)
+            self.ask_plan(order, self._steps)
             return
         self.app.switch_screen(OperationScreen(begun))
 

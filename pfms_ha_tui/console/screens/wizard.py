@@ -128,6 +128,7 @@ class WizardScreen(ConsoleScreen):
             page.display = page is self.page
         self.page.enter()
         self.refresh_scene()
+        self.call_after_refresh(self.refresh_scene)  # once more, when its panes know their sizes
 
     def show(self, scene: Scene) -> None:
         super().show(scene)

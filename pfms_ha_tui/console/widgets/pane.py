@@ -302,9 +302,11 @@ class Listing(Pane, can_focus=True):
         return self._cursor
 
     def choose_key(self, key: str) -> None:
-        """Put the cursor on ``key`` if it is there."""
+        """Put the cursor on ``key`` if it is there; if nothing is drawn yet, once it is."""
         if key in self._keys:
             self._go(self._keys.index(key))
+        elif not self._keys:
+            self._cursor_key = key
 
     def action_move(self, by: int) -> None:
         self._go(self._cursor + by)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shlex
 from dataclasses import dataclass, field
+
+import humanize
 
 from pfms_ha_tui.config.settings import CloneMethod, CloneSettings, Compression, Transfer
 from pfms_ha_tui.nodes.dialect import Dialect
@@ -30,6 +34,8 @@ class Findings:
     source_gtid: bool = False
     """The source is a slave that follows by GTID."""
     tls: bool = False
+    cramped: str | None = None
+    """There is room only without the old data: how much is missing, in one sentence."""
     programs: dict[str, dict[str, str]] = field(default_factory=dict)
     """label → program → what it says of its version."""
 
@@ -62,6 +68,34 @@ class Means:
     async def plugin_fits(self, dialect: Dialect) -> None:
         self._complain(*await self._plugin_complaints(dialect))
 
+    async def script_fits(self) -> None:
+        """Whether there is a script that can be run."""
+        script = self._operation.context.cluster.pandora.resync_script
+        if script is None:
+            self._complain("no resync script is configured: set ha_resync")
+        elif not await asyncio.to_thread(os.access, script, os.X_OK):
+            self._complain(f"{script} is not a program that can be run: make it executable")
+
+    async def staging_room(self, needed: int) -> None:
+        """Whether the backup has room on the source's host before it is sent."""
+        source, wanted = self._params.source, self._settings.staging_dir
+        free = self._found.source.place.free if self._found.source else None
+        if wanted is not None:
+            said = await self._host(source).ask(
+                f"df -PB1 {shlex.quote(str(wanted))} | awk 'NR > 1 {{ print $(NF-2) }}'"
+            )
+            free = int(said.stdout) if said.stdout.strip().isdigit() else None
+            if free is None:
+                self._complain(
+                    f"{source}: how much room {wanted} has cannot be told: {said.said or 'is it there?'}"
+                )
+                return
+        if free is not None and free < needed:
+            self._complain(
+                f"{source} has {humanize.naturalsize(free)} free for the backup, it needs"
+                f" {humanize.naturalsize(needed)}: set clone.staging_dir, or choose stream"
+            )
+
     async def _plugin_complaints(self, dialect: Dialect) -> list[str]:
         params = self._params
         if not dialect.can_clone:
@@ -92,7 +126,7 @@ class Means:
             self._params,
             self._params.compression or self._settings.compression,
         )
-        if wanted is Compression.OFF or method is CloneMethod.PLUGIN:
+        if wanted is Compression.OFF or method in (CloneMethod.PLUGIN, CloneMethod.SCRIPT):
             return False
         missing = [label for label in (params.source, params.target) if not self._has(label, "zstd")]
         if missing and wanted is Compression.ZSTD:

@@ -21,7 +21,7 @@ class CloneParams(msgspec.Struct, frozen=True, kw_only=True):
     transfer: Transfer | None = None
     compression: Compression | None = None
     bandwidth: int | None = None
-    """Bytes per second."""
+    """Bytes per second; 0 = as fast as it goes, whatever the settings say."""
     threads: int | None = None
     give_up_old: bool = False
     """A person confirmed, a second time, that the old data may be removed *before* the copy, if there is no

@@ -28,6 +28,7 @@ from pfms_ha_tui.operations.step import StepRun
 INSTALLED = "clone_installed"
 """Fact: the plugin was installed on the source by this clone, to be removed after it."""
 POSITION, GTIDS = "position", "gtids"
+LEAST_BANDWIDTH = 2**20
 _NAME = "clone"
 _LIBRARY = "mysql_clone.so"
 _OURS = frozenset(
@@ -48,10 +49,12 @@ def preview(plan: ClonePlan, operation: CloneOperation) -> list[str]:
     """What will run, for a person."""
     node = operation.context.node(operation.asked.source)
     user = operation.context.cluster.admin.user
+    limit = [_limit(plan.bandwidth)] if plan.bandwidth is not None else []
     return [
         f"INSTALL PLUGIN clone SONAME '{_LIBRARY}'  (on {operation.asked.source}, unless it is there)",
         shlex.join([*_server(plan), "--initialize-insecure", f"--datadir={plan.new}"]),
         shlex.join([*_server(plan), f"--datadir={plan.new}", "--skip-networking", "--init-file=…"]),
+        *limit,
         f"CLONE INSTANCE FROM '{user}'@'{node.host}':{node.port} IDENTIFIED BY '{MASK}'",
     ]
 
@@ -174,8 +177,9 @@ async def _initialise(target: Host, plan: ClonePlan) -> None:
 async def _clone(target: Host, plan: ClonePlan, operation: CloneOperation) -> None:
     node = operation.context.node(operation.asked.source)
     admin = operation.context.cluster.admin
+    limit = f"{_limit(plan.bandwidth)};\n" if plan.bandwidth is not None else ""
     statements = (
-        f"SET GLOBAL clone_valid_donor_list = '{node.host}:{node.port:d}';\n"
+        f"{limit}SET GLOBAL clone_valid_donor_list = '{node.host}:{node.port:d}';\n"
         f"CLONE INSTANCE FROM {_sql(admin.user)}@{_sql(node.host)}:{node.port:d}"
         f" IDENTIFIED BY {_sql(admin.password.reveal())};\n"
     )
@@ -193,6 +197,11 @@ async def _clone(target: Host, plan: ClonePlan, operation: CloneOperation) -> No
             node=target.label,
             code="copy",
         )
+
+
+def _limit(bandwidth: int) -> str:
+    """MySQL counts it in whole MiB per second."""
+    return f"SET GLOBAL clone_max_data_bandwidth = {max(1, bandwidth // LEAST_BANDWIDTH):d}"
 
 
 async def _serve(target: Host, plan: ClonePlan, statements: str, *options: str) -> list[str]:

@@ -11,13 +11,13 @@ import humanize
 from pfms_ha_tui.cluster.observation import IoState, ProcessState
 from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.errors import OperationError, PfmsError
-from pfms_ha_tui.nodes.failures import SqlError, clean
 from pfms_ha_tui.nodes.parsing import integer, is_on, text
-from pfms_ha_tui.operations.access import Link
+from pfms_ha_tui.operations.clone import plugin
 from pfms_ha_tui.operations.clone.host import Host, client_check, host_of
 from pfms_ha_tui.operations.clone.means import Findings, Means
 from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
 from pfms_ha_tui.operations.clone.proof import Place, insane, look, prove
+from pfms_ha_tui.operations.clone.servers import applies_in_parallel, kept_outside
 from pfms_ha_tui.operations.clone.tools import Tool
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
 
@@ -26,6 +26,8 @@ _SPARE = 1.05
 _SPARE_BYTES = 64 * 2**20
 _SLOWEST = 10 * 2**20
 """Bytes per second that a clone is at least expected to make, for the question how long logs must be kept."""
+_LEAST_BANDWIDTH = 64 * 1024
+_MOST_THREADS = 64
 _PROGRAMS = (*Tool, "mbstream", "xbstream", "zstd", "rsync", "ssh", "pv")
 
 
@@ -49,6 +51,15 @@ class Preflight:
         Raises:
             OperationError: code ``precondition``, with every complaint.
         """
+        await self.look()
+        plan = await self.settle()
+        if plan is None:
+            complaints = "; ".join(dict.fromkeys(self._found.complaints))
+            raise OperationError(complaints, code="precondition")
+        return plan
+
+    async def look(self) -> Findings:
+        """Everything that is so whatever the method: what was found, and what speaks against a clone."""
         params, found = self._params, self._found
         labels = (params.target, params.source, params.master)
         for label in labels:
@@ -58,18 +69,19 @@ class Preflight:
         if params.target == params.source:
             found.complaints.append(f"{params.target} cannot be cloned from itself")
         if found.complaints:
-            raise self._refused()
+            return found
         await self._gather(self._master, self._source_state, self._source_place, self._target, self._programs)
-        plan = None
-        if not found.complaints:
-            await self._gather(self._apart, self._replication_account, self._log_expiry)
-            plan = await self._settle()
-        if found.complaints or plan is None:
-            raise self._refused()
-        return plan
+        await self._gather(self._apart, self._replication_account, self._log_expiry)
+        return found
 
-    def _refused(self) -> OperationError:
-        return OperationError("; ".join(dict.fromkeys(self._found.complaints)), code="precondition")
+    async def settle(self) -> ClonePlan | None:
+        """What the means allow, after :meth:`look`; ``None`` if anything speaks against it."""
+        plan = None
+        try:
+            plan = await self._settle()
+        except PfmsError as error:
+            self._complain(str(error))
+        return None if self._found.complaints else plan
 
     async def _gather(self, *checks: Callable[[], Awaitable[None]]) -> None:
         """Run checks at the same time; what one raises is a complaint like any other."""
@@ -78,6 +90,11 @@ class Preflight:
                 self._found.complaints.append(str(result))
             elif isinstance(result, BaseException):
                 raise result
+
+    @property
+    def _scripted(self) -> bool:
+        """Whether the site's own script does the work: where it puts the data is its own business."""
+        return self._params.method is CloneMethod.SCRIPT
 
     def _complain(self, *complaints: str) -> None:
         self._found.complaints += complaints
@@ -118,7 +135,7 @@ class Preflight:
         if state.source_server_id != server_id:
             self._complain(f"{params.source} follows another node than {params.master}")
         self._found.source_gtid = state.gtid
-        if not state.gtid and await _parallel(link):
+        if not state.gtid and await applies_in_parallel(link):
             self._complain(
                 f"{params.source} applies in parallel and without GTIDs: the position it gives may lie before"
                 f" what it has applied, so that rows would come twice: choose {params.master} as source"
@@ -155,7 +172,9 @@ class Preflight:
     async def _source_place(self) -> None:
         link = await self._operation.link(self._params.source)
         self._found.source = proved = await prove(link, self._host(link.label))
-        outside = await _outside(link, proved.place)
+        if self._scripted:
+            return
+        outside = await kept_outside(link, proved.place)
         if outside:
             self._complain(f"{link.label}: {outside}: a copy of the datadir alone would not be complete")
 
@@ -181,11 +200,11 @@ class Preflight:
                 self._complain(
                     f"{params.target} has slaves of its own: let them follow {params.master} first"
                 )
-            outside = await _outside(link, proved.place)
-            if outside:
+            outside = await kept_outside(link, proved.place)
+            if outside and not self._scripted:
                 self._complain(f"{params.target}: {outside}: only a site's own script can clone it")
         place = found.target
-        if place is None:
+        if place is None or self._scripted:
             return
         self._complain(*(f"{params.target}: {reason}" for reason in insane(place)))
         if not place.may_rename:
@@ -273,15 +292,27 @@ class Preflight:
         tool: Tool | None = None
         if method is CloneMethod.AUTO:
             method = await means.best(dialect)
-        if method is CloneMethod.PLUGIN:
+        by_tool = method in (CloneMethod.STREAM, CloneMethod.STAGED)
+        if by_tool:
+            tool = means.tool(dialect)
+            if method is CloneMethod.STAGED:
+                await means.staging_room(_room_for(source.place))
+        elif method is CloneMethod.PLUGIN:
             await means.plugin_fits(dialect)
         else:
-            tool = means.tool(dialect)
+            await means.script_fits()
         bandwidth = params.bandwidth if params.bandwidth is not None else settings.bandwidth
-        if bandwidth is not None and bandwidth < 64 * 1024:
-            self._complain(f"a bandwidth of {bandwidth} bytes per second would never end")
-        direct = method is not CloneMethod.PLUGIN and await means.direct(method, bandwidth)
-        give_up = self._room(target, source.place)
+        least = plugin.LEAST_BANDWIDTH if method is CloneMethod.PLUGIN else _LEAST_BANDWIDTH
+        if bandwidth and bandwidth < least:
+            self._complain(
+                f"at {humanize.naturalsize(bandwidth)} per second it would never end:"
+                f" {humanize.naturalsize(least, binary=True)} is the least"
+            )
+        threads = params.threads if params.threads is not None else settings.threads
+        if not 1 <= threads <= _MOST_THREADS:
+            self._complain(f"{threads} threads are asked for: 1 to {_MOST_THREADS} are possible")
+        direct = by_tool and await means.direct(method, bandwidth or None)
+        give_up = method is not CloneMethod.SCRIPT and self._room(target, source.place)
         proved = found.target_proved
         return ClonePlan(
             token=self._token,
@@ -289,8 +320,8 @@ class Preflight:
             tool=tool,
             direct=direct,
             zstd=means.zstd(method),
-            bandwidth=bandwidth,
-            threads=max(1, params.threads if params.threads is not None else settings.threads),
+            bandwidth=bandwidth or None,
+            threads=threads,
             datadir=target.path,
             inode=target.inode,
             owner=target.owner.partition(":")[0],
@@ -323,7 +354,7 @@ class Preflight:
 
     def _room(self, target: Place, source: Place) -> bool:
         """Whether there is room for the copy only without the old data, and that was confirmed."""
-        label, needed = self._params.target, int(source.size * _SPARE) + _SPARE_BYTES
+        label, needed = self._params.target, _room_for(source)
         if target.free is None:
             self._complain(f"how much room {label} has could not be measured")
             return False
@@ -335,44 +366,16 @@ class Preflight:
         )
         if target.free + target.whole < needed:
             self._complain(f"{short}: make room")
-        elif not self._params.give_up_old:
-            self._complain(
-                f"{short}: make room, or confirm that the old data of {label} is removed before the copy"
-            )
+        else:
+            self._found.cramped = f"{short}; without the old data there is room"
+            if not self._params.give_up_old:
+                self._complain(
+                    f"{short}: make room, or confirm that the old data of {label} is removed before the copy"
+                    " (--give-up-old)"
+                )
         return self._params.give_up_old
 
 
-async def _parallel(link: Link) -> bool:
-    """Whether a slave has several appliers, or one that is run like several.
-
-    Its position is then only written down at checkpoints (MySQL manual, "Replication and Transaction
-    Inconsistencies"; Percona XtraBackup and mariadb-backup refuse ``--slave-info`` for the same reason).
-    """
-    for name in ("replica_parallel_workers", "slave_parallel_workers", "slave_parallel_threads"):
-        value = await link.variable(name)
-        if value is not None:
-            return value != "0"
-    return False
-
-
-async def _outside(link: Link, place: Place) -> str | None:
-    """What InnoDB keeps outside of the datadir."""
-    names = ("innodb_data_home_dir", "innodb_log_group_home_dir", "innodb_undo_directory")
-    for name in names:
-        try:
-            value = await link.variable(name)
-        except SqlError:
-            continue
-        if (
-            value
-            and value.startswith("/")
-            and not f"{value.rstrip('/')}/".startswith(
-                (f"{place.path}/", f"{(await _said_datadir(link)).rstrip('/')}/")
-            )
-        ):
-            return f"{name} is {clean(value)}, outside of the datadir"
-    return None
-
-
-async def _said_datadir(link: Link) -> str:
-    return text((await link.query("SELECT @@datadir AS d"))[0], "d")
+def _room_for(source: Place) -> int:
+    """Bytes that a copy takes."""
+    return int(source.size * _SPARE) + _SPARE_BYTES

@@ -1,0 +1,116 @@
+"""The checks of a clone by themselves: what a person is shown before there is anything to confirm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import humanize
+
+from pfms_ha_tui.config.settings import CloneMethod
+from pfms_ha_tui.errors import PfmsError
+from pfms_ha_tui.nodes.dialect import Dialect
+from pfms_ha_tui.operations.clone.means import Findings, Means
+from pfms_ha_tui.operations.clone.operation import Clone
+from pfms_ha_tui.operations.clone.plan import ClonePlan
+from pfms_ha_tui.operations.clone.preflight import Preflight
+from pfms_ha_tui.operations.execution import preview_of
+from pfms_ha_tui.operations.view import CloneCheck, MethodChoice, StepState, StepView
+
+_TOKEN = "000000000000"  # noqa: S105 - the name of temporary places that are never made
+OFFERED = (CloneMethod.STREAM, CloneMethod.STAGED, CloneMethod.PLUGIN, CloneMethod.SCRIPT)
+"""The methods that a person chooses from, besides leaving the choice to the worker."""
+
+
+async def check(operation: Clone, why_not: str | None = None) -> CloneCheck:
+    """Run the checks of a clone that is not started; its sessions are closed afterwards.
+
+    Args:
+        operation: It is not to be run afterwards.
+        why_not: What speaks against it already, by the worker's judgement of the cluster.
+    """
+    asked = operation.asked
+    preflight = Preflight(operation, asked, _TOKEN)
+    try:
+        found = await preflight.look()
+        methods = await _methods(operation, found)
+        if why_not is not None:
+            found.complaints.append(why_not)
+        operation.plan = plan = await preflight.settle()
+    finally:
+        await operation.close()
+    return CloneCheck(
+        source=asked.source,
+        method=plan.method if plan else None,
+        problems=tuple(dict.fromkeys(found.complaints)),
+        warnings=tuple(dict.fromkeys(found.warnings)),
+        passed=tuple(_passed(operation, found, plan)) if plan else (),
+        methods=methods,
+        cramped=found.cramped,
+        steps=tuple(
+            StepView(
+                name=step.name,
+                title=step.title,
+                state=StepState.WAITING,
+                preview=preview_of(step),
+                node=step.node,
+            )
+            for step in operation.steps
+        )
+        if plan
+        else (),
+    )
+
+
+async def _methods(operation: Clone, found: Findings) -> tuple[MethodChoice, ...]:
+    """Each method by itself, whatever else speaks against the clone."""
+    try:
+        dialect = (await operation.link(operation.asked.source)).dialect
+    except PfmsError:
+        return ()
+    return tuple([await _choice(operation, found, method, dialect) for method in OFFERED])
+
+
+async def _choice(operation: Clone, found: Findings, method: CloneMethod, dialect: Dialect) -> MethodChoice:
+    scratch = replace(found, complaints=[], warnings=[])
+    means = Means(operation, operation.asked, scratch, _TOKEN)
+    try:
+        match method:
+            case CloneMethod.PLUGIN:
+                await means.plugin_fits(dialect)
+            case CloneMethod.SCRIPT:
+                await means.script_fits()
+            case _:
+                means.tool(dialect)
+                await means.direct(method, None)
+    except PfmsError as error:
+        scratch.complaints.append(str(error))
+    return MethodChoice(method=method, why_not="; ".join(scratch.complaints) or None)
+
+
+def _passed(operation: Clone, found: Findings, plan: ClonePlan) -> list[str]:
+    asked, target, source = operation.asked, found.target, found.source
+    account = operation.context.cluster.replication.user
+    if target is None or source is None:
+        return []
+    proof = "proved to be this server's own" if found.target_proved else "its server is stopped"
+    lines = [
+        f"{asked.target} is no master and takes no writes",
+        f"the datadir of {asked.target} is {plan.datadir}: {proof}",
+        f"{asked.source} is another server than {asked.target}, its datadir is {plan.source_datadir}",
+        f"{account} can log in to {asked.master} from {asked.target}",
+    ]
+    if plan.method is CloneMethod.SCRIPT:
+        return [*lines, f"{operation.context.cluster.pandora.resync_script} can be run"]
+    lines.append(
+        f"{humanize.naturalsize(plan.total)} to copy, {humanize.naturalsize(target.free or 0)} free beside it"
+    )
+    return [*lines, _way(plan)]
+
+
+def _way(plan: ClonePlan) -> str:
+    limit = f", at most {humanize.naturalsize(plan.bandwidth)}/s" if plan.bandwidth else ""
+    if plan.method is CloneMethod.PLUGIN:
+        return f"the CLONE plugin fits both servers{limit}"
+    way = "from node to node" if plan.direct else "through this host"
+    packed = ", compressed by zstd" if plan.zstd else ""
+    return f"{plan.method} with {plan.tool} in {plan.threads} threads, {way}{packed}{limit}"
