@@ -12,7 +12,7 @@ import msgspec
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.config import console_access
-from pfms_ha_tui.config.settings import CloneMethod
+from pfms_ha_tui.config.settings import CloneMethod, Transfer
 from pfms_ha_tui.console.format import latency, number, rate, share, size, span
 from pfms_ha_tui.console.glyphs import STEP
 from pfms_ha_tui.console.ink import clean
@@ -36,18 +36,20 @@ BEGIN_WITHIN = 60.0
 QUIET_FOR = 10.0
 """Seconds without a state after which the ledger is asked how the operation stands."""
 
+_GIVE_UP = "remove"
+"""Typed a second time where old data goes before the new is there."""
 _GOES_ON = (OperationState.RUNNING, OperationState.PLANNED)
 
 
 def order(arguments: argparse.Namespace) -> int:
     """Plan, confirm, run and follow one operation."""
-    return asyncio.run(_Ordering(arguments).run())
+    return asyncio.run(Ordering(arguments).run())
 
 
 def drill(arguments: argparse.Namespace) -> int:
     """Rehearse an operation against the live cluster: every guard and step, nothing changed."""
     arguments.dry_run, arguments.yes = True, False
-    return asyncio.run(_Ordering(arguments).run())
+    return asyncio.run(Ordering(arguments).run())
 
 
 def pause(arguments: argparse.Namespace) -> int:
@@ -94,12 +96,12 @@ def _tell(arguments: argparse.Namespace, method: str, params: Callable[[str], ob
 
     async def tell() -> None:
         async with await WorkerClient.connect(socket, client=f"cli {method}") as client:
-            await client.call(method, params(_cluster(arguments, client)))
+            await client.call(method, params(chosen_cluster(arguments, client)))
 
     asyncio.run(tell())
 
 
-def _cluster(arguments: argparse.Namespace, client: WorkerClient) -> str:
+def chosen_cluster(arguments: argparse.Namespace, client: WorkerClient) -> str:
     """The cluster that is meant.
 
     Raises:
@@ -117,7 +119,9 @@ def _cluster(arguments: argparse.Namespace, client: WorkerClient) -> str:
     return asked
 
 
-class _Ordering:
+class Ordering:
+    """One order, from what was typed to its verified end."""
+
     def __init__(self, arguments: argparse.Namespace):
         self._arguments = arguments
         self._kind = OrderKind(arguments.kind)
@@ -128,41 +132,58 @@ class _Ordering:
         return CloneMethod(method) if method is not None else None
 
     @property
-    def _tables(self) -> tuple[str, ...] | None:
-        tables: str | None = getattr(self._arguments, "tables", None)
-        return tuple(tables.split(",")) if tables else None
+    def _transfer(self) -> Transfer | None:
+        transfer: str | None = getattr(self._arguments, "transfer", None)
+        return Transfer(transfer) if transfer is not None else None
+
+    async def order(self, client: WorkerClient) -> Order:
+        """What was typed, as an order."""
+        return Order(
+            cluster=chosen_cluster(self._arguments, client),
+            kind=self._kind,
+            target=self._arguments.node,
+            kill_long=getattr(self._arguments, "kill_long", False),
+            source=getattr(self._arguments, "source", None),
+            method=self._method,
+            transfer=self._transfer,
+            bandwidth=getattr(self._arguments, "bandwidth", None),
+            threads=getattr(self._arguments, "threads", None),
+            give_up_old=getattr(self._arguments, "give_up_old", False),
+        )
+
+    def agreed(self, order: Order, plan: Plan) -> Order:  # noqa: ARG002
+        """The order once its plan was seen.
+
+        Raises:
+            OperationError: not without something more.
+        """
+        return order
 
     async def run(self) -> int:
+        """Plan, confirm, run, follow; the exit status."""
         socket = console_access(self._arguments.config).socket
         async with await WorkerClient.connect(socket, client=f"cli {self._kind}") as client:
-            order = Order(
-                cluster=_cluster(self._arguments, client),
-                kind=self._kind,
-                target=self._arguments.node,
-                kill_long=getattr(self._arguments, "kill_long", False),
-                source=getattr(self._arguments, "source", None),
-                method=self._method,
-                start=getattr(self._arguments, "start", None),
-                end=getattr(self._arguments, "end", None),
-                tables=self._tables,
-                anyway=getattr(self._arguments, "anyway", False),
-            )
+            order = await self.order(client)
             plan = await client.call("plan", order, Plan)
             if plan.why_not is not None and not self._arguments.dry_run:
                 raise OperationError(f"{plan.operation.title} is refused: {plan.why_not}", code="refused")
             if not self._arguments.json:
                 sys.stdout.write("\n".join(_plan_lines(plan)) + "\n")
                 sys.stdout.flush()
+            order = self.agreed(order, plan)
             if self._arguments.dry_run:
-                start = Start(order=order, dry_run=True)
-                view = await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN)
-                return self._end(view)
+                return await self.rehearsed(client, order)
             start = Start(order=order, confirm=await self._confirmed(plan))
             begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
             if begun.state is OperationState.PLANNED:
                 sys.stdout.write("queued: it begins when the running operation has ended\n")
                 return Exit.OK
             return self._end(await self._followed(client, order.cluster, begun))
+
+    async def rehearsed(self, client: WorkerClient, order: Order) -> int:
+        """Every check, nothing changed; the exit status."""
+        start = Start(order=order, dry_run=True)
+        return self._end(await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN))
 
     async def _confirmed(self, plan: Plan) -> str:
         if self._arguments.yes:
@@ -171,13 +192,14 @@ class _Ordering:
             raise OperationError(
                 f"{plan.operation.title} is not confirmed", hint="without a terminal, --yes confirms it"
             )
-        sys.stderr.write(f"Type {plan.confirm} to go on, anything else to leave it: ")
-        sys.stderr.flush()
-        line: str = await asyncio.to_thread(sys.stdin.readline)
-        typed = line.strip()
-        if typed != plan.confirm:
-            raise OperationError("nothing was done", code="unconfirmed")
-        return typed
+        await _typed(f"Type {plan.confirm} to go on, anything else to leave it: ", plan.confirm)
+        if getattr(self._arguments, "give_up_old", False):
+            await _typed(
+                f"If there is no room for both, the old data of {plan.confirm} is removed BEFORE the copy;"
+                f" should the copy fail, {plan.confirm} has no data.\nType {_GIVE_UP} if that is meant: ",
+                _GIVE_UP,
+            )
+        return plan.confirm
 
     async def _followed(self, client: WorkerClient, cluster: str, begun: OperationView) -> OperationView:
         """The operation's end; its steps are printed as they pass."""
@@ -221,6 +243,19 @@ class _Ordering:
         return Exit.OK if view.state is OperationState.DONE else Exit.FAILED
 
 
+async def _typed(question: str, wanted: str) -> None:
+    """Go on only if the very word is typed.
+
+    Raises:
+        OperationError: it was not.
+    """
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line: str = await asyncio.to_thread(sys.stdin.readline)
+    if line.strip() != wanted:
+        raise OperationError("nothing was done", code="unconfirmed")
+
+
 class _StepPrinter:
     """Prints each change of a step once, on stderr."""
 
@@ -229,7 +264,7 @@ class _StepPrinter:
 
     def show(self, view: OperationView) -> None:
         for step in view.steps:
-            words = _progress(step.progress) if step.progress is not None else ""
+            words = progress_words(step.progress) if step.progress is not None else ""
             now = (step.state, words)
             if step.state is StepState.WAITING or self._said.get(step.name) == now:
                 continue
@@ -264,7 +299,8 @@ def _step_line(step: StepView) -> str:
     return f"{sign.glyph} {clean(step.title)}{text}{took}"
 
 
-def _progress(progress: Progress) -> str:
+def progress_words(progress: Progress) -> str:
+    """How far a step is, in one line."""
     amount = size(progress.done) if progress.unit == "bytes" else f"{number(progress.done)} {progress.unit}"
     parts = [amount]
     if progress.total:

@@ -12,7 +12,7 @@ from typing import NoReturn, TypeAlias
 
 from pfms_ha_tui import __version__
 from pfms_ha_tui.cli.exits import Exit
-from pfms_ha_tui.console.format import parse_span
+from pfms_ha_tui.console.format import parse_bandwidth, parse_span
 
 EXIT_STATUSES = """\
 exit status:
@@ -72,6 +72,18 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
+
+
+def bandwidth(text: str) -> int:
+    """``20 MB/s`` in bytes per second; 0 = no limit.
+
+    Raises:
+        argparse.ArgumentTypeError: for anything else.
+    """
+    try:
+        return parse_bandwidth(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def build_parser() -> Parser:
@@ -167,15 +179,22 @@ def _add_changing(commands: Commands) -> None:
     resync.add_argument("--from", dest="source", metavar="NODE", help="whose data it gets (default: chosen)")
     methods = ("auto", "stream", "staged", "plugin", "script")
     resync.add_argument("--method", choices=methods, help="how (default: as configured)")
-
-    merge = _order(commands, "merge", "recover what the losing side of a split-brain wrote", node="?")
-    merge.add_argument("--from", dest="node", metavar="NODE", required=True, help="the node that lost")
-    merge.add_argument(
-        "--start", metavar="WHEN", help="first moment, local: '2026-11-28 02:00' (none: proposed)"
+    resync.add_argument(
+        "--transfer",
+        choices=("auto", "direct", "relay"),
+        help="the path of the bytes: node to node, or through this host (default: as configured)",
     )
-    merge.add_argument("--end", metavar="WHEN", help="the moment after the last")
-    merge.add_argument("--tables", metavar="T,T", help="only these tables")
-    merge.add_argument("--anyway", action="store_true", help="although it looks like the wrong direction")
+    resync.add_argument(
+        "--bandwidth", type=bandwidth, metavar="RATE", help="at most, e.g. '20 MB/s'; 0 = no limit"
+    )
+    resync.add_argument("--threads", type=count, metavar="N", help="of the backup tool, 1 to 64")
+    resync.add_argument(
+        "--give-up-old",
+        action="store_true",
+        help="without room for both: remove the node's old data BEFORE the copy (asks a second time)",
+    )
+
+    _add_merge(commands)
 
     drill = _command(
         commands,
@@ -205,6 +224,54 @@ def _add_changing(commands: Commands) -> None:
         commands, "name-master", "say which node is the master when nobody can know", "name_master"
     )
     name.add_argument("node", metavar="NODE")
+
+
+def _add_merge(commands: Commands) -> None:
+    merge = _order(commands, "merge", "recover what the losing side of a split-brain wrote", node="?")
+    merge.set_defaults(run=lazily("merge", "merge"), node=None)
+    what = merge.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--from", dest="node", metavar="NODE", help="the node that lost: its rows are recovered"
+    )
+    what.add_argument("--resume", metavar="DIR", help="go on with a merge that stopped; nothing is doubled")
+    what.add_argument("--restore", metavar="ARCHIVE", help="add what the master lacks of an archive")
+    what.add_argument("--undo", metavar="DIR", help="remove exactly the rows that a merge added")
+    merge.add_argument("--into", metavar="NODE", help="the node the rows go into (default: the master)")
+    moment = "local time ('2026-11-28 02:00'), with an offset ('… +01:00'), or @seconds"
+    merge.add_argument("--start", metavar="WHEN", help=f"first moment: {moment}; without it one is proposed")
+    merge.add_argument("--end", metavar="WHEN", help="the moment after the last")
+    merge.add_argument("--tables", metavar="T,T", help="only these tables")
+    merge.add_argument(
+        "--drop-column",
+        action="append",
+        default=[],
+        metavar="T.C",
+        help="that column is archived, not merged",
+    )
+    merge.add_argument(
+        "--rename-column", action="append", default=[], metavar="T.C=N", help="the master calls that column N"
+    )
+    merge.add_argument("--anyway", action="store_true", help="although it looks like the wrong direction")
+
+    archive = _command(commands, "archive", "look at what merges saved", lazily("archive", "listing"))
+    archives = archive.add_subparsers(
+        metavar="COMMAND", dest="archive_command", required=True, parser_class=Parser
+    )
+    listing = _command(archives, "list", "every merge's archive, newest first", lazily("archive", "listing"))
+    listing.add_argument("--cluster", metavar="NAME", help="only this cluster's")
+    listing.add_argument("--dir", type=Path, metavar="DIR", help="look here (default: as configured)")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    show = _command(
+        archives, "show", "what an archive holds, and whether it is whole", lazily("archive", "show")
+    )
+    show.add_argument("archive", type=Path, metavar="ARCHIVE", help="the file, or the directory of its merge")
+    show.add_argument("--no-check", action="store_true", help="do not read it all to compare its checksum")
+    show.add_argument(
+        "--configuration",
+        action="store_true",
+        help="print the saved configuration rows as SQL",
+    )
+    show.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _order(commands: Commands, kind: str, help_text: str, *, node: str | None = None) -> Parser:

@@ -34,11 +34,11 @@ from pfms_ha_tui.operations.context import ClusterOperation, Context, HostFacts
 from pfms_ha_tui.operations.failover import Failover, FailoverParams
 from pfms_ha_tui.operations.ledger import Entry
 from pfms_ha_tui.operations.lock import Lock, LockParams, Reopen, ReopenParams
-from pfms_ha_tui.operations.merge.operation import MergeBack
+from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndo, MergeUndoParams
 from pfms_ha_tui.operations.records import Records
 from pfms_ha_tui.operations.rejoin import Rejoin, RejoinParams
 from pfms_ha_tui.operations.switchover import Switchover, SwitchoverParams
-from pfms_ha_tui.worker.merges import merge_params
+from pfms_ha_tui.worker.merges import read_merge
 from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.protocol import Order, OrderKind
 
@@ -92,8 +92,20 @@ class Builder:
             case _:
                 raise OperationError(f"nothing here carries out {decision.action.value!r} yet")
 
-    def by_order(self, order: Order) -> ClusterOperation:
+    def read_merge(self, order: Order) -> MergeParams | MergeUndoParams:
+        """What an order to merge comes to; blocks, as it may read files.
+
+        Raises:
+            OperationError: it does not say what is needed, or the files do not.
+        """
+        return read_merge(order, self._monitor.cluster, self._diagnosis.master, self._archives)
+
+    def by_order(self, order: Order, merge: MergeParams | MergeUndoParams | None = None) -> ClusterOperation:
         """What a person asked for; whether it is allowed is another question.
+
+        Args:
+            order: The order.
+            merge: What :meth:`read_merge` made of an order to merge.
 
         Raises:
             OperationError: it does not say what is needed.
@@ -101,6 +113,8 @@ class Builder:
         master = self._diagnosis.master
         if order.kind is OrderKind.FAILOVER:
             return self._failover(master, order.target, by_person=True)
+        if order.kind is OrderKind.MERGE:
+            return self._merge(merge or self.read_merge(order))
         target = self._known(order.target)
         match order.kind:
             case OrderKind.SWITCHOVER:
@@ -123,10 +137,6 @@ class Builder:
                 return Reopen(self.context, ReopenParams(node=target))
             case OrderKind.CLONE:
                 return self._clone(target, master, order)
-            case OrderKind.MERGE:
-                if master is None:
-                    raise OperationError("it is not known which node is the master")
-                return MergeBack(self.context, merge_params(order, target, master, self._archives))
 
     def why_not(self, order: Order) -> str | None:
         """Why the order is refused now, as one clause; ``None`` if it may be started."""
@@ -135,6 +145,8 @@ class Builder:
         policy, facts = monitor.memory.policy, monitor.memory.facts()
         if order.kind is OrderKind.FAILOVER:
             return why_not_failover(history, diagnosis, policy, facts, target=order.target)
+        if order.kind is OrderKind.MERGE:
+            return why_not_change(history, policy, facts)
         target = self._known(order.target)
         match order.kind:
             case OrderKind.SWITCHOVER:
@@ -147,8 +159,6 @@ class Builder:
                 return why_not_lock(target, history, policy, facts)
             case OrderKind.CLONE:
                 return why_not_resync(target, history, diagnosis, policy, facts, source=order.source)
-            case OrderKind.MERGE:
-                return why_not_change(history, policy, facts)
 
     def again(self, entry: Entry) -> ClusterOperation:
         """The very operation that an entry of the ledger tells of.
@@ -207,6 +217,11 @@ class Builder:
             ),
         )
 
+    def _merge(self, params: MergeParams | MergeUndoParams) -> ClusterOperation:
+        if isinstance(params, MergeUndoParams):
+            return MergeUndo(self.context, params)
+        return MergeBack(self.context, params)
+
     def _clone(self, target: str, master: str | None, order: Order) -> Clone:
         if master is None:
             raise OperationError("it is not known which node is the master")
@@ -216,6 +231,10 @@ class Builder:
             source=source,
             master=master,
             method=order.method,
+            transfer=order.transfer,
+            bandwidth=order.bandwidth,
+            threads=order.threads,
+            give_up_old=order.give_up_old,
             force_source=order.source is not None,
         )
         return Clone(self.context, params)
@@ -231,10 +250,6 @@ class Builder:
             replication, seen = (node.replication, node.facts) if node is not None else (None, None)
             if replication is None or seen is None:
                 continue
-            transfer=order.transfer,
-            bandwidth=order.bandwidth,
-            threads=order.threads,
-            give_up_old=order.give_up_old,
             if seen.flavor is Flavor.MYSQL and not replication.gtid:
                 continue  # it may apply in parallel, and then its position says too little
             lag = replication.seconds_behind

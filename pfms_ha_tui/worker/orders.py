@@ -18,7 +18,8 @@ from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationVie
 from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
-from pfms_ha_tui.worker.merges import propose_window
+from pfms_ha_tui.worker.merge_methods import MergeMethods, known_of
+from pfms_ha_tui.worker.merges import merge_impact, why_wrong_way
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import (
     ClusterRef,
@@ -47,8 +48,8 @@ class Orders(Conductor):
         """Add the methods."""
         methods.add("operations", OperationsQuery, self._operations, rights=Rights.READ)
         methods.add("plan", Order, self._plan, rights=Rights.READ)
-        methods.add("start", Start, self._start, rights=Rights.FULL)
         methods.add("clone_check", Order, self._clone_check, rights=Rights.FULL)
+        methods.add("start", Start, self._start, rights=Rights.FULL)
         methods.add("cancel", OperationRef, self._cancel, rights=Rights.FULL)
         methods.add("give_up", OperationRef, self._give_up, rights=Rights.FULL)
         methods.add("pause", Pause, self._pause, rights=Rights.FULL)
@@ -56,6 +57,7 @@ class Orders(Conductor):
         methods.add("acknowledge", ClusterRef, self._acknowledge, rights=Rights.FULL)
         methods.add("set_mode", SetMode, self._set_mode, rights=Rights.FULL)
         methods.add("name_master", NodeQuery, self._name_master, rights=Rights.FULL)
+        MergeMethods(lambda cluster: self._hands(cluster).monitor).offer(methods)
 
     def _hands(self, cluster: str) -> ClusterHands:
         hands = self.clusters.get(cluster)
@@ -71,19 +73,17 @@ class Orders(Conductor):
 
     async def _plan(self, peer: Peer, order: Order) -> Plan:
         hands = self._hands(order.cluster)
-        await _with_window(order, hands)
-        operation = hands.builder.by_order(order)
+        operation = await _operation(order, hands)
         return Plan(
             operation=_planned(operation, peer.actor),
             confirm=_confirm(operation, order),
             why_not=hands.builder.why_not(order),
-            impact=await impact_of(order, hands.monitor, operation),
+            impact=merge_impact(operation)
+            if isinstance(operation, MergeBack | MergeUndo)
+            else await impact_of(order, hands.monitor, operation),
+            warning=await _warning(operation, hands),
         )
 
-    async def _start(self, peer: Peer, start: Start) -> OperationView:
-        hands = self._hands(start.order.cluster)
-        operation = hands.builder.by_order(start.order)
-        if start.dry_run:
     async def _clone_check(self, _peer: Peer, order: Order) -> CloneCheck:
         builder = self._hands(order.cluster).builder
         operation = builder.by_order(order)
@@ -91,8 +91,14 @@ class Orders(Conductor):
             raise WorkerError(f"a {order.kind.value} has no checks of a clone", code="params")
         return await check(operation, builder.why_not(order))
 
+    async def _start(self, peer: Peer, start: Start) -> OperationView:
+        hands = self._hands(start.order.cluster)
+        operation = await _operation(start.order, hands)
+        if start.dry_run:
             return await hands.rehearse(operation, actor=peer.actor)
-        operation = _allowed(start.order, hands)
+        why = hands.builder.why_not(start.order)
+        if why is not None:
+            raise OperationError(f"{operation.title} is refused: {why}", code="refused")
         label = _confirm(operation, start.order)
         if start.confirm != label:
             raise OperationError(
@@ -173,21 +179,27 @@ def make_hands(worker: Worker) -> Orders:
     return Orders(ledger, clusters)
 
 
-async def _with_window(order: Order, hands: ClusterHands) -> None:
-    """Refuse a merge without a window, and say which one the data propose.
+async def _operation(order: Order, hands: ClusterHands) -> ClusterOperation:
+    """What an order comes to; whether it may be started is another question.
 
     Raises:
-        OperationError: there is none.
+        OperationError: it does not say what is needed.
     """
-    state = hands.monitor.state
-    if order.kind is not OrderKind.MERGE or (order.start is not None and order.end is not None):
-        return
-    master = state.diagnosis.master if state is not None else None
-    cluster, losing = hands.monitor.cluster, order.target
-    if master is None or losing is None or losing == master or cluster.node(losing) is None:
-        return
-    hint = await in_thread(lambda: propose_window(cluster, losing, master), name="window")
-    raise OperationError("a merge needs a window", code="window", hint=hint)
+    merge = None
+    if order.kind is OrderKind.MERGE:
+        merge = await in_thread(lambda: hands.builder.read_merge(order), name="merge order")
+    return hands.builder.by_order(order, merge)
+
+
+async def _warning(operation: ClusterOperation, hands: ClusterHands) -> str | None:
+    """Why a merge looks like the wrong way round; a silent node is the operation's to report."""
+    if not isinstance(operation, MergeBack):
+        return None
+    cluster, params, known = hands.monitor.cluster, operation.asked, known_of(hands.monitor)
+    try:
+        return await in_thread(lambda: why_wrong_way(cluster, params, known), name="merge direction")
+    except PfmsError:
+        return None
 
 
 def _allowed(order: Order, hands: ClusterHands) -> ClusterOperation:
@@ -207,10 +219,20 @@ def _allowed(order: Order, hands: ClusterHands) -> ClusterOperation:
 
 
 def _confirm(operation: ClusterOperation, order: Order) -> str:
-    """The label to type: the node the order names, or the dead master that a failover gives up."""
-    if order.target is not None:
-        return order.target
-    return operation.asked.old_master if isinstance(operation, Failover) else ""
+    """The label to type: the node that is changed the most.
+
+    It is the one the order names; the dead master that a failover gives up; the losing side of a merge, or
+    the master where no node loses.
+    """
+    match operation:
+        case Failover() if order.target is None:
+            return operation.asked.old_master
+        case MergeBack():
+            return operation.asked.losing or operation.asked.master
+        case MergeUndo():
+            return operation.asked.master
+        case _:
+            return order.target or ""
 
 
 def _planned(operation: ClusterOperation, actor: str) -> OperationView:
