@@ -70,7 +70,7 @@ async def test_what_is_chosen_is_what_is_ordered(folder: Path) -> None:
         await pages(stage, "Source")
         await stage.press("j")
         await pages(stage, "Method")
-        await stage.until_text("✔ possible")
+        await stage.until_text("✔ one pass")
         await stage.press("j", "j")
         await pages(stage, "Options")
         await stage.press("j", "enter", "enter")
@@ -102,7 +102,7 @@ async def test_the_master_cannot_be_chosen_and_the_page_says_why(folder: Path) -
 async def test_a_method_that_is_not_possible_says_why_and_stays_unchosen(folder: Path) -> None:
     async with wizard(folder) as (stage, orders):
         await pages(stage, "Source", "Method")
-        await stage.until_text("✔ possible")
+        await stage.until_text("✔ one pass")
         await stage.press("j", "j", "j")
         await stage.until_text(f"✖ {NO_PLUGIN}")
         await stage.press("enter")
@@ -147,7 +147,7 @@ async def test_the_old_data_goes_first_only_after_a_yes_of_its_own(folder: Path)
 async def test_escape_goes_back_page_by_page_and_what_was_chosen_stays(folder: Path) -> None:
     async with wizard(folder) as (stage, orders):
         await pages(stage, "Source", "Method")
-        await stage.until_text("✔ possible")
+        await stage.until_text("✔ one pass")
         await stage.press("j")
         await pages(stage, "Options")
         await stage.press("escape")
@@ -167,7 +167,7 @@ async def test_every_page_fits(folder: Path, size: tuple[int, int]) -> None:
     async with wizard(folder, size=size) as (stage, _):
         words_of = {
             "Source": "The worker chooses",
-            "Method": "✔ possible",
+            "Method": "✔ one pass",
             "Options": "Go on to the checks",
             "Checks": "18.3 GB to copy",
             "Confirm": "Nothing has been done yet",

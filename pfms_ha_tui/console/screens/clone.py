@@ -34,7 +34,11 @@ class ChecksPage(ClonePage):
     """What the worker found on hosts and servers."""
 
     TITLE = "Checks"
-    KEYS = ("back", "wizard.next", "order.rehearse", "clone.give-up", "copy", "help", "quit")
+    KEYS = ("back", "wizard.next", "reload", "clone.give-up", "copy", "help", "quit")
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        return self.KEYS if self.clone.can_give_up else tuple(one for one in self.KEYS if "give" not in one)
 
     def compose(self) -> ComposeResult:
         yield Document(classes="panel", title="Checks; nothing is changed")
@@ -47,7 +51,8 @@ class ChecksPage(ClonePage):
             return ""
         if found.problems:
             many = fmt.plural(len(found.problems), "thing")
-            return f"{many} in the way. Put it right, then check again."
+            again = self.clone.key_for("reload", "f5")
+            return f"{many} in the way. Put that right, then {again} checks again."
         return f"Nothing stands against it: {self.wanted.target} can be rebuilt from {found.source}."
 
     def enter(self) -> None:
@@ -114,7 +119,7 @@ class ConfirmPage(ClonePage):
         found = self.clone.found
         if found is None:
             return ""
-        how = METHODS[found.method][0].lower() if found.method is not None else "?"
+        how = METHODS[found.method].name.lower() if found.method is not None else "?"
         return f"{self.wanted.target} is rebuilt from {found.source}, method: {how}. Read what will run."
 
     def enter(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, SyncState
@@ -117,7 +117,7 @@ class MethodPage(ChoicePage):
 
     TITLE = "Method"
     LIST = "How is it copied?"
-    KEYS = ("back", "wizard.next", "order.rehearse", "copy", "help", "quit")
+    KEYS = ("back", "wizard.next", "reload", "copy", "help", "quit")
 
     def about(self, scene: Scene) -> str:  # noqa: ARG002
         if self.clone.checking:
@@ -138,20 +138,21 @@ class MethodPage(ChoicePage):
         found = self.clone.found
         here = ""
         if found is not None and found.method is not None and self.wanted.method is None:
-            here = f"  here: {METHODS[found.method][0].lower()}"
-        rows = [(_AS_CONFIGURED, line(("As configured", Ink.STRONG), ("  recommended", Ink.OK), here))]
+            here = f", here: {METHODS[found.method].name.lower()}"
+        first = line((_name("As configured"), Ink.STRONG), ("✔ recommended", Ink.OK), (here, Ink.OK))
         known = {choice.method: choice.why_not for choice in found.methods} if found is not None else {}
-        for method, (name, _) in METHODS.items():
-            title = line((name.ljust(14), Ink.STRONG))
-            if method not in known:
-                state = line(("? not known yet" if self.clone.checking else "? not known", Ink.UNKNOWN))
-            elif known[method] is None:
-                state = line(("✔ possible", Ink.OK))
-            else:
-                title = line((name.ljust(14), Ink.DIM))
-                state = line(("✖ ", Ink.BAD), (clean(known[method] or ""), Ink.DIM))
-            rows.append((method.value, title + state))
-        return rows
+        return [
+            (_AS_CONFIGURED, first),
+            *((one.value, self._row(one, known)) for one in METHODS),
+        ]
+
+    def _row(self, method: CloneMethod, known: Mapping[CloneMethod, str | None]) -> Line:
+        words = METHODS[method]
+        why = known.get(method)
+        if why is not None:
+            return line((_name(words.name), Ink.DIM), ("✖ ", Ink.BAD), (clean(why), Ink.DIM))
+        sign = line(("✔ ", Ink.OK) if method in known else ("? ", Ink.UNKNOWN))
+        return line((_name(words.name), Ink.STRONG)) + sign + line(words.short)
 
     def meaning(self, scene: Scene, key: str) -> Sequence[Line]:  # noqa: ARG002
         if key == _AS_CONFIGURED:
@@ -162,7 +163,7 @@ class MethodPage(ChoicePage):
                 )
             ]
         method = CloneMethod(key)
-        paragraphs = [line(METHODS[method][1])]
+        paragraphs = [line(METHODS[method].long)]
         why = self._why_not(method)
         if why is not None:
             paragraphs.append(line(("✖ ", Ink.BAD), clean(why)))
@@ -177,7 +178,7 @@ class MethodPage(ChoicePage):
         method = None if key == _AS_CONFIGURED else CloneMethod(key)
         why = self._why_not(method) if method is not None else None
         if why is not None:
-            self.clone.console.say(f"{METHODS[CloneMethod(key)][0]}: {why}", "warning")
+            self.clone.console.say(f"{METHODS[CloneMethod(key)].name}: {why}", "warning")
             return
         self.clone.choose(replace(self.wanted, method=method))
         self.proceed()
@@ -352,6 +353,10 @@ def _node_table(
             (node.label, sign + (value if able else tuple(span._replace(ink=Ink.DIM) for span in value)))
         )
     return header, rows
+
+
+def _name(name: str) -> str:
+    return name.ljust(15)
 
 
 def _option(name: str, value: Line) -> Line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 from textual.app import ComposeResult
 
@@ -21,23 +21,37 @@ if TYPE_CHECKING:
 _LEAST_LIST, _AROUND_LIST = 5, 15
 """Lines: the list is as high as it is long, but leaves room for what stands around it."""
 
+
+class Method(NamedTuple):
+    """A method in words."""
+
+    name: str
+    short: str
+    """For its line in the list."""
+    long: str
+
+
 METHODS = {
-    CloneMethod.STREAM: (
+    CloneMethod.STREAM: Method(
         "Stream",
+        "one pass, straight into the new datadir",
         "The backup tool’s data goes straight into the new datadir and is prepared there. One pass, no room"
         " needed on the source.",
     ),
-    CloneMethod.STAGED: (
+    CloneMethod.STAGED: Method(
         "Staged",
-        "As the manual does it: backup and prepare on the source, then rsync, which goes on where a broken"
-        " line stopped it. Slower; the source needs room for the backup.",
+        "backup, prepare, then rsync: the manual’s way",
+        "Backup and prepare on the source, then rsync, which goes on where a broken line stopped it. Slower;"
+        " the source needs room for the backup.",
     ),
-    CloneMethod.PLUGIN: (
+    CloneMethod.PLUGIN: Method(
         "CLONE plugin",
+        "MySQL copies itself: the fastest",
         "MySQL copies itself into a freshly initialised datadir. The fastest, and needs no backup tool.",
     ),
-    CloneMethod.SCRIPT: (
+    CloneMethod.SCRIPT: Method(
         "Site script",
+        "your own ha_resync does it all",
         "Your own ha_resync script does it all. This program checks before, and judges what it leaves; it"
         " cannot keep the old data, nor undo.",
     ),
@@ -124,7 +138,9 @@ class ChoicePage(ClonePage):
         def below(width: int, _height: int) -> list[Line]:
             key = self.listing.cursor_key
             paragraphs = self.meaning(scene, key) if key is not None else ()
-            return [one for paragraph in paragraphs for one in wrap(paragraph, width, indent=2)]
+            return [
+                one for paragraph in paragraphs for one in wrap(paragraph, width, indent=_indent(paragraph))
+            ]
 
         header = 0 if self.header(scene) is None else 1
         room = max(_LEAST_LIST, self.app.size.height - _AROUND_LIST)
@@ -136,3 +152,8 @@ class ChoicePage(ClonePage):
 
     def on_listing_moved(self) -> None:
         self.call_after_refresh(self.clone.refresh_scene)
+
+
+def _indent(paragraph: Line) -> int:
+    """Under the words, where a sign stands in front of them."""
+    return 2 if paragraph and len(paragraph[0].text) == 2 else 0

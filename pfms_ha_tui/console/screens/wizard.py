@@ -43,6 +43,11 @@ class WizardPage(Vertical):
     """Ids of the actions on the line of keys while this page is up."""
 
     @property
+    def key_ids(self) -> tuple[str, ...]:
+        """As :attr:`KEYS`, without what does not apply now."""
+        return self.KEYS
+
+    @property
     def wizard(self) -> WizardScreen:
         """The screen it belongs to."""
         return cast("WizardScreen", self.screen)
@@ -109,7 +114,7 @@ class WizardScreen(ConsoleScreen):
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        return self.page.KEYS
+        return self.page.key_ids
 
     def body(self) -> ComposeResult:
         yield Pane(id="steps", classes="still")
@@ -172,6 +177,10 @@ class WizardScreen(ConsoleScreen):
 
     def rehearse(self) -> None:
         """Let the page ask again."""
+        self.page.rehearse()
+
+    def reload(self) -> None:
+        """The same, for a page that calls it so."""
         self.page.rehearse()
 
     def back(self) -> None:
