@@ -22,9 +22,11 @@ bench:
 	@tools/bootstrap test
 	@$(PYTHON) -m pytest -m bench -s tests/benchmarks $(ARGS)
 
+# Every fault TIMES times, and the long ones (worker killed in any step, ten minutes of short faults) once.
+TIMES ?= 20
 soak:
 	@tools/bootstrap test
-	@$(PYTHON) -m pytest -m soak tests $(ARGS)
+	@$(PYTHON) -m pytest -m "not bench" --repeat $(TIMES) tests/faults $(ARGS)
 
 screenshots:
 	@tools/bootstrap test

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pymysql
@@ -36,6 +37,20 @@ from pfms_ha_tui.worker.protocol import OrderKind
 
 RUNS = 20
 RATE = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Seconds that are not to be exceeded."""
+
+    median: float | None
+    most: float
+
+
+KILL = Goal(0.5, 1.0)
+FREEZE = Goal(None, 6.5)
+SWITCHOVER = Goal(0.25, 0.6)
+RETURNED = Goal(None, 1.2)
 _TRY_EVERY = 0.002
 
 
@@ -174,12 +189,16 @@ async def _port_opens(node: SandboxNode) -> float:
         await asyncio.sleep(0.002)
 
 
-def report(title: str, values: list[float], unit: float = 1.0, name: str = "s") -> str:
-    """Median and spread."""
+def report(title: str, values: list[float], goal: Goal, unit: float = 1.0, name: str = "s") -> str:
+    """Median and spread, and whether they are what they shall be."""
     shown = [value / unit for value in values]
+    median, most = statistics.median(shown), max(shown)
+    wanted = [f"median ≤ {goal.median / unit:g}"] if goal.median is not None else []
+    wanted.append(f"max ≤ {goal.most / unit:g}")
+    reached = (goal.median is None or median <= goal.median / unit) and most <= goal.most / unit
     return (
-        f"{title}: median {statistics.median(shown):.3f} {name}, min {min(shown):.3f}, max {max(shown):.3f}"
-        f" (n={len(shown)})"
+        f"{title}: median {median:.3f} {name}, min {min(shown):.3f}, max {most:.3f} (n={len(shown)});"
+        f" goal {', '.join(wanted)}: {'reached' if reached else 'MISSED'}"
     )
 
 
@@ -191,22 +210,22 @@ async def measure(flavor: Flavor, runs: int, which: tuple[str, ...], directory: 
     try:
         async with fault_lab(directory, await pool.cluster(options)) as lab:
             if "kill" in which:
-                lines.append(report(f"{flavor} kill -9 → writable", [await killed(lab) for _ in range(runs)]))
+                values = [await killed(lab) for _ in range(runs)]
+                lines.append(report(f"{flavor} kill -9 → writable", values, KILL))
             if "switchover" in which:
                 pairs = [await switched(lab) for _ in range(runs)]
-                lines.append(
-                    report(f"{flavor} switchover, gap of the writer", [gap for gap, _ in pairs], 0.001, "ms")
-                )
-                lines.append(
-                    report(f"{flavor} switchover, write pause", [told for _, told in pairs], 0.001, "ms")
-                )
+                for what, values in (
+                    ("gap of the writer", [gap for gap, _ in pairs]),
+                    ("write pause", [told for _, told in pairs]),
+                ):
+                    lines.append(report(f"{flavor} switchover, {what}", values, SWITCHOVER, 0.001, "ms"))
             if "freeze" in which:
-                lines.append(report(f"{flavor} SIGSTOP → writable", [await frozen(lab) for _ in range(runs)]))
+                values = [await frozen(lab) for _ in range(runs)]
+                lines.append(report(f"{flavor} SIGSTOP → writable", values, FREEZE))
             if "returned" in which:
                 lab.not_ours = tuple(node.label for node in lab.sandbox.nodes)
-                lines.append(
-                    report(f"{flavor} returned master locked", [await returned(lab) for _ in range(runs)])
-                )
+                values = [await returned(lab) for _ in range(runs)]
+                lines.append(report(f"{flavor} returned master locked", values, RETURNED))
     finally:
         pool.close()
     return lines
