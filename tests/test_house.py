@@ -22,7 +22,10 @@ ALLOWED: dict[str, set[str]] = {
     "pandora": {"cluster", "config", "nodes"},
     "operations": {"cluster", "config", "nodes", "pandora"},
     "worker": {"cluster", "config", "nodes", "pandora", "operations"},
-    "console": {"cluster", "config", "operations.view", "worker.protocol", "worker.client", "worker.spawn"},
+    "console": {
+        *("cluster", "config", "operations.view"),
+        *("worker.protocol", "worker.protocol_merge", "worker.client", "worker.spawn"),
+    },
     "sandbox": {"cluster", "config", "nodes", "pandora"},
     "cli": {"cluster", "config", "operations.view", "worker", "console", "sandbox"},
 }

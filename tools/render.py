@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support import console_past as past  # noqa: E402
+from support.console_merge import MergeScript  # noqa: E402
 from support.console_states import STATES  # noqa: E402
 from support.console_story import StillClock  # noqa: E402
 from support.scripted import ScriptedWorker  # noqa: E402
@@ -103,6 +104,7 @@ async def from_states(arguments: argparse.Namespace, settings: ConsoleSettings, 
         socket = Path(folder) / "worker.sock"
         async with ScriptedWorker(socket, version="0.1.0") as worker:
             fill(worker, arguments.state.split(","))
+            MergeScript().offer(worker.methods)
             if arguments.lost is None:
                 return await from_worker(
                     socket, settings, size, arguments.keys.split(), clock, ascii_only=arguments.ascii

@@ -51,6 +51,9 @@ def refusals(
     anybody = why_not_failover(history, diagnosis, policy, facts)
     if anybody is not None:
         table["failover"][ANYBODY] = anybody
+    nothing = why_not_change(history, policy, facts)
+    if nothing is not None:
+        table["merge"] = {ANYBODY: nothing}
     for node in history[-1].nodes:
         label = node.label
         reasons = {

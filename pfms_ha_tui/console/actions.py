@@ -163,6 +163,16 @@ ACTIONS: Mapping[str, Action] = {
             run=orders.open_clone, why_not=orders.why_not_clone,
         ),
         Action(
+            id="merge", keys="m", title="Merge", drop=4,
+            about="Wizard: two masters wrote; add what only one side has to the other, row by row.",
+            run=orders.open_merge, why_not=orders.why_not_merge,
+        ),
+        Action(
+            id="merge.clone", keys="c", title="Go on with the clone", drop=0,
+            about="After a merge: rebuild the side that lost from the master. Asks for its label again.",
+            run=lambda screen: screen.go_on(), why_not=orders.why_not_orders,
+        ),
+        Action(
             id="clone.give-up", keys="w", title="Without room for both", drop=2,
             about="Clone: confirm that the old data goes before the copy, as there is no room for both.",
             run=lambda screen: screen.give_up_old(), why_not=orders.why_not_orders,

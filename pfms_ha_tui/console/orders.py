@@ -71,6 +71,25 @@ def open_order(kind: OrderKind, screen: ConsoleScreen) -> None:
     screen.app.push_screen(OrderScreen(Order(cluster=state.name, kind=kind, target=target)))
 
 
+def why_not_merge(scene: Scene, node: str | None) -> str | None:
+    """Needs two nodes, and a worker that may change something."""
+    why = why_not_orders(scene, node)
+    if why is not None or scene.state is None:
+        return why
+    if len(scene.state.snapshot.nodes) < 2:
+        return "there is one node only"
+    return scene.state.refusals.get(OrderKind.MERGE, {}).get(ANYBODY)
+
+
+def open_merge(screen: ConsoleScreen) -> None:
+    """The wizard; who lost is proposed there."""
+    from pfms_ha_tui.console.screens.merge import MergeWizard
+
+    state = screen.scene.state
+    if state is not None and not isinstance(screen, MergeWizard):
+        screen.app.push_screen(MergeWizard(state.name))
+
+
 def why_not_clone(scene: Scene, node: str | None) -> str | None:
     """Needs two nodes; which of them can be rebuilt, the wizard says."""
     why = why_not_orders(scene, node)

@@ -171,11 +171,16 @@ class ConsoleScreen(Screen[None]):
         if not self.HAS_BANNER:
             return 0
         tabs = 1 if len(scene.board.clusters) > 1 else 0
-        lines = banner_lines(scene, self.size.width, (4 if self.size.height < 30 else 6) - tabs)
+        lines = banner_lines(scene, self.size.width, self.banner_room - tabs)
         if banner.styles.height is None or banner.styles.height.value != len(lines):
             banner.styles.height = len(lines)
         banner.paint(lambda _w, _h: lines)
         return len(lines)
+
+    @property
+    def banner_room(self) -> int:
+        """Lines that the banner may take, the tabs included."""
+        return 4 if self.size.height < 30 else 6
 
     def _show_keys(self, scene: Scene) -> None:
         keys = self.query_one("#keys", Strip)
@@ -232,6 +237,9 @@ class ConsoleScreen(Screen[None]):
 
     def next_severity(self) -> None:
         """Show fewer or more events."""
+
+    def go_on(self) -> None:
+        """Begin what follows from what this screen shows."""
 
     def advance(self) -> None:
         """Go on to the next page of a wizard."""

@@ -36,12 +36,12 @@ class Dashboard(ConsoleScreen):
     """Banner, topology, readiness, lag, nodes and timeline."""
 
     KEYS = (
-        *("resync", "clone", "switchover", "failover", "pause", "operation"),
+        *("resync", "clone", "merge", "switchover", "failover", "pause", "operation"),
         *("details", "evidence", "timeline", "filter", "copy", "help", "commands", "quit"),
     )
     BINDINGS: ClassVar[list[BindingType]] = bindings(
         (
-            *("resync", "clone", "switchover", "failover", "pause", "operation"),
+            *("resync", "clone", "merge", "switchover", "failover", "pause", "operation"),
             *("evidence", "timeline", "filter", "copy", "export"),
         )
     )

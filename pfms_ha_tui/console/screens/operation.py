@@ -8,15 +8,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from pfms_ha_tui.console.actions import bindings
-from pfms_ha_tui.console.ink import Ink, line
+from pfms_ha_tui.console.ink import EMPTY, Ink, Line, clean, line, wrap
 from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.base import ConsoleScreen
 from pfms_ha_tui.console.screens.order_panel import OrderPanel
 from pfms_ha_tui.console.widgets.operation import operation_lines
 from pfms_ha_tui.console.widgets.pane import Document
 from pfms_ha_tui.errors import WorkerError
-from pfms_ha_tui.operations.view import OperationView
-from pfms_ha_tui.worker.protocol import OperationRef, OperationsQuery, Order
+from pfms_ha_tui.operations.view import OperationState, OperationView
+from pfms_ha_tui.worker.protocol import OperationRef, OperationsQuery, Order, OrderKind
 
 
 class OrderScreen(ConsoleScreen):
@@ -70,7 +70,9 @@ class OperationScreen(ConsoleScreen):
 
     PLACE = "Operation"
     KEYS = ("back", "operation.cancel", "timeline", "evidence", "copy", "help", "quit")
-    BINDINGS: ClassVar[list[BindingType]] = bindings(("operation.cancel", "timeline", "evidence", "copy"))
+    BINDINGS: ClassVar[list[BindingType]] = bindings(
+        ("operation.cancel", "merge.clone", "timeline", "evidence", "copy")
+    )
 
     def __init__(self, begun: OperationView | None = None):
         super().__init__()
@@ -116,7 +118,43 @@ class OperationScreen(ConsoleScreen):
         if view is None:
             document.paint(lambda _w, _h: [line(("there has been none yet", Ink.DIM))])
             return
-        document.paint(lambda width, _h: operation_lines(view, scene.wall, width))
+        document.paint(
+            lambda width, _h: [*self._next_lines(width), *operation_lines(view, scene.wall, width)]
+        )
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        return self.KEYS if self._to_rebuild is None else ("merge.clone", *self.KEYS)
+
+    @property
+    def _to_rebuild(self) -> str | None:
+        """The side that lost, after a merge that came to its end."""
+        view = self._view
+        if view is None or view.kind != "merge" or view.dry_run or view.state is not OperationState.DONE:
+            return None
+        return next((step.node for step in view.steps if step.name == "lock"), None)
+
+    def _next_lines(self, width: int) -> list[Line]:
+        losing = self._to_rebuild
+        if losing is None:
+            return []
+        key = self.key_for("merge.clone", "c")
+        words = line(
+            ("▶ Next: ", Ink.KEY),
+            f"everything of {clean(losing)} is on the master or in the archive; rebuild it now.  ",
+            (key, Ink.KEY),
+            " goes on with the clone.",
+        )
+        return [*wrap(words, width, indent=2), EMPTY]
+
+    def go_on(self) -> None:
+        """Rebuild the side that lost; that asks for its label again."""
+        losing, state = self._to_rebuild, self.scene.state
+        if losing is None or state is None:
+            self.console.say("no merge has ended here", "warning")
+            return
+        order = Order(cluster=state.name, kind=OrderKind.CLONE, target=losing)
+        self.app.switch_screen(OrderScreen(order))
 
     def cancel(self) -> None:
         """Ask for the end at the next safe point, after a person said so twice."""
@@ -134,7 +172,7 @@ class OperationScreen(ConsoleScreen):
         self.app.push_screen(
             Question(
                 "Cancel the operation",
-                [f"{view.title} ends at its next safe point; what it did so far is undone."],
+                [f"{view.title} ends at its next safe point; {_undone(view)}."],
                 [("stay", "Let it go on"), ("cancel", "Cancel it")],
             ),
             answered,
@@ -142,3 +180,10 @@ class OperationScreen(ConsoleScreen):
 
     def to_copy(self) -> tuple[str, str] | None:
         return "the operation", self.pane_text(self.query_one("#operation", Document))
+
+
+def _undone(view: OperationView) -> str:
+    """What becomes of what a cancelled operation did so far."""
+    if view.kind == "merge":
+        return "rows that were added stay, and it can be gone on with or taken back"
+    return "what it did so far is undone"
