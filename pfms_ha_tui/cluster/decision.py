@@ -27,6 +27,7 @@ from pfms_ha_tui.cluster.masters import (
 from pfms_ha_tui.cluster.permits import why_not_rejoin, why_not_reopen
 from pfms_ha_tui.cluster.policy import Policy
 from pfms_ha_tui.cluster.readiness import Readiness
+from pfms_ha_tui.cluster.resyncing import wanted_resync
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot, SyncState
 from pfms_ha_tui.cluster.topology import current, silent, writers
 
@@ -44,6 +45,8 @@ class Action(StrEnum):
     """Make a locked old master a slave again."""
     REOPEN = "reopen"
     """Make the unchanged master writable again after it restarted read-only."""
+    RESYNC = "resync"
+    """Rebuild a slave whose replication broke, with ``splitbrain_autofix``."""
     MERGE_AND_CLONE = "merge_and_clone"
     """Split-brain with ``splitbrain_autofix``: lock, archive, merge and clone the losing side."""
 
@@ -122,6 +125,7 @@ _NAMES = {
     Action.LOCK: "locking of the old master",
     Action.REJOIN: "rejoin",
     Action.REOPEN: "reopening of the master",
+    Action.RESYNC: "resync",
     Action.MERGE_AND_CLONE: "repair of the split-brain",
 }
 
@@ -147,6 +151,7 @@ def _wish(
         or _merge(snapshot, policy, facts)
         or _reopen(history, diagnosis, policy, facts)
         or _rejoin(history, diagnosis, policy, facts)
+        or _resync(history, diagnosis, policy, facts)
     )
 
 
@@ -331,6 +336,21 @@ def _rejoin(
             obstacles=tuple(obstacles),
         )
     return None
+
+
+def _resync(
+    history: Sequence[Snapshot], diagnosis: Diagnosis, policy: Policy, facts: JournalFacts
+) -> _Wish | None:
+    wanted = wanted_resync(history, diagnosis, policy, facts)
+    if wanted is None:
+        return None
+    return _Wish(
+        action=Action.RESYNC,
+        target=wanted.target,
+        master=wanted.master,
+        reason=f"{wanted.reason}; it is rebuilt from {wanted.master}",
+        obstacles=wanted.obstacles,
+    )
 
 
 def _has_schema(node: NodeState) -> bool:

@@ -47,6 +47,11 @@ class Policy:
     stall_after: float = 10.0
     """Threads say yes, coordinates do not move while the master's do, for this long."""
     splitbrain_autofix: bool = False
+    resync_retries: int = 2
+    """A slave is resynced by itself at most so many times within a day (``ha_max_splitbrain_retries``)."""
+    resync_hold: float = 30.0
+    """A slave must have been broken for this long before (``ha_max_resync_wait_retries`` times
+    ``ha_resync_sleep``): a person may be at it."""
     witnesses: int = 0
     """How many addresses are configured that tell whether we are cut off ourselves; with any, an
     unreachable master is never replaced unless one of them answers."""

@@ -168,6 +168,10 @@ class JournalFacts:
     """Labels excluded from every candidate list until they are resynced."""
     diverged: Mapping[str, str] = field(default_factory=dict)
     """label → what it holds that the master does not, one sentence; excluded until it is resynced."""
+    auto_resyncs: Mapping[str, int] = field(default_factory=dict)
+    """label → how many times it was resynced by a decision of the worker's own within the last day."""
+    to_resync: Mapping[str, str] = field(default_factory=dict)
+    """label → why the worker may replace its data without being asked: all of it is saved elsewhere."""
     rival_manager: str | None = None
     """One sentence when a ``pandora_ha`` is running on this host."""
     preflight: tuple[str, ...] = ()

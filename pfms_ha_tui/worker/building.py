@@ -89,6 +89,9 @@ class Builder:
                 return self._rejoin(decision.target, decision.master)
             case Action.REOPEN:
                 return Reopen(self.context, ReopenParams(node=decision.target))
+            case Action.RESYNC:
+                order = Order(cluster=self._monitor.name, kind=OrderKind.CLONE, target=decision.target)
+                return self._clone(decision.target, decision.master, order)
             case _:
                 raise OperationError(f"nothing here carries out {decision.action.value!r} yet")
 

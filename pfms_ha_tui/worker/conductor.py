@@ -14,17 +14,20 @@ from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.snapshot import Sync, SyncState
-from pfms_ha_tui.errors import OperationError, PfmsError, WorkerError
+from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.engine import Engine
 from pfms_ha_tui.operations.ledger import Entry, Ledger
-from pfms_ha_tui.operations.records import MarkKind, Records
-from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
+from pfms_ha_tui.operations.records import Records
+from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker.building import Builder
 from pfms_ha_tui.worker.ledger_watch import LedgerWatch
 from pfms_ha_tui.worker.monitor import ClusterMonitor
-from pfms_ha_tui.worker.store import Epoch
+from pfms_ha_tui.worker.outcomes import percent, steps_told
+from pfms_ha_tui.worker.protocol import Order
+from pfms_ha_tui.worker.resyncs import Resyncs
+from pfms_ha_tui.worker.taking_over import take_over
 from pfms_ha_tui.worker.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,8 @@ LONGEST_RETRY = 300.0
 RECOVERY_PATIENCE = 10.0
 """Seconds that an interrupted operation waits for every node to be seen once."""
 
-_BAD = {MarkKind.NEEDS_RESYNC, MarkKind.UNRESOLVED}
+_CAN_WAIT = {Action.REJOIN, Action.RESYNC}
+"""While such an action waits for its next attempt, what people asked for goes first."""
 _ENDED = {OperationState.DONE, OperationState.FAILED, OperationState.CANCELLED}
 
 
@@ -74,6 +78,7 @@ class ClusterHands:
         self._waiting: list[tuple[str, Callable[[], ClusterOperation], str]] = []
         """Resyncs that wait for their turn: label, how to build the operation then, who asked."""
         self._retries: dict[tuple[Action, str | None], _Retry] = {}
+        self._resyncs = Resyncs(monitor, self.order_by_itself)
         self._stopping = False
 
     @property
@@ -83,7 +88,7 @@ class ClusterHands:
 
     async def start(self) -> None:
         """Learn what an earlier worker left: records, and an operation that was interrupted."""
-        await self._take_over_records()
+        await take_over(self.monitor.memory, self.records, self.monitor.cluster)
         entry = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
         if entry is not None:
             self.monitor.memory.operation = entry.view
@@ -106,12 +111,14 @@ class ClusterHands:
 
         A resync that waits has its turn when there is nothing more urgent.
         """
+        if not self._stopping:
+            self._resyncs.look(decision)
         if self.busy or self._stopping:
             return
         key = (decision.action, decision.target)
         retry = self._retries.get(key)
         failed = retry is not None and self._mono() < retry.not_before
-        if decision.action is Action.NONE or (failed and decision.action is Action.REJOIN):
+        if decision.action is Action.NONE or (failed and decision.action in _CAN_WAIT):
             self._next()
         if decision.action is Action.NONE or failed:
             return
@@ -121,6 +128,8 @@ class ClusterHands:
             self._failed(key, str(error))
             return
         log.info("%s: %s", self.monitor.name, decision.reason)
+        if decision.action is Action.RESYNC and decision.target is not None:
+            self.monitor.memory.resynced_by_itself(decision.target)
         self._launch(operation, actor="worker", reason=decision.reason, key=key)
 
     async def ordered(self, operation: ClusterOperation, *, actor: str) -> OperationView:
@@ -149,6 +158,33 @@ class ClusterHands:
         self.monitor.memory.resyncs[label] = Sync(state=SyncState.QUEUED)
         self._tell(Severity.INFO, "operation_queued", f"the resync of {label} waits for its turn", actor)
         self.monitor.judge_soon()
+
+    def allowed(self, order: Order) -> ClusterOperation:
+        """The operation of an order that may be started now.
+
+        Asked again when a queued one gets its turn: meanwhile its node may have become the master, or the
+        only holder of some rows.
+
+        Raises:
+            OperationError: it may not, and why.
+        """
+        operation = self.builder.by_order(order)
+        why = self.builder.why_not(order)
+        if why is not None:
+            raise OperationError(f"{operation.title} is refused: {why}", code="refused")
+        return operation
+
+    def order_by_itself(self, order: Order, *, actor: str, reason: str) -> None:
+        """Begin, or queue, a resync that nobody at a console asked for.
+
+        Raises:
+            OperationError: it may not be started now, or waits already.
+        """
+        operation = self.allowed(order)
+        if self.busy and order.target is not None:
+            self.queue(order.target, lambda: self.allowed(order), actor=actor)
+        else:
+            self._launch(operation, actor=actor, reason=reason, key=None)
 
     async def rehearse(self, operation: ClusterOperation, *, actor: str) -> OperationView:
         """Every guard and check against the live cluster; nothing is changed."""
@@ -250,6 +286,8 @@ class ClusterHands:
             )
             raise
         await self._concluded(view)
+        if key is None and isinstance(operation, Clone) and view.state is OperationState.DONE:
+            self.monitor.memory.resynced_by_person(operation.asked.target)
         if key is not None:
             if view.state is OperationState.DONE:
                 self._retries.pop(key, None)
@@ -261,7 +299,7 @@ class ClusterHands:
         """What an operation left behind counts before anybody is told that it ended."""
         if self._resyncing is not None:
             self.monitor.memory.resyncs.pop(self._resyncing, None)
-        await self._take_over_records()
+        await take_over(self.monitor.memory, self.records, self.monitor.cluster)
         self.monitor.memory.operation = view
         self.monitor.kick()
         severity = {
@@ -279,43 +317,8 @@ class ClusterHands:
             f"{view.title} {words}" + (f": {view.text}" if view.text else ""),
             view.actor,
             view.id,
-            details=_steps_told(view),
+            details=steps_told(view),
         )
-
-    async def _take_over_records(self) -> None:
-        """Promotions and marks of the ledger become facts of the next judgement."""
-        promotions, marks = await in_thread(
-            lambda: (self.records.promotions(), self.records.marks()), name="ledger"
-        )
-        last_failover = await in_thread(self.records.last_failover_at, name="ledger")
-        memory = self.monitor.memory
-        known = memory.journal.epochs(memory.name)
-        if promotions and (not known or promotions[0].promotion.epoch > known[-1].epoch):
-            newest = promotions[0].promotion
-            epoch = Epoch(
-                epoch=newest.epoch,
-                master=newest.master,
-                previous=newest.old_master,
-                worker=newest.worker,
-                at=newest.at,
-                reason="failover" if promotions[0].automatic else "switchover",
-            )
-            try:
-                await memory.promoted(epoch)
-            except WorkerError as error:
-                log.warning("%s", error)
-        if last_failover is not None:
-            memory.failed_over(last_failover)
-        failed = {mark.node: mark.reason for mark in marks if mark.kind in _BAD}
-        diverged = {mark.node: mark.reason for mark in marks if mark.kind is MarkKind.DIVERGED}
-        for node in self.monitor.cluster.nodes:
-            label = node.label
-            now = memory.syncs.get(label, Sync())
-            if label in failed:
-                memory.set_sync(label, Sync(state=SyncState.FAILED, reason=failed[label]))
-            elif now.state is SyncState.FAILED:
-                memory.set_sync(label, Sync())
-            memory.set_diverged(label, diverged.get(label))
 
     async def _recover(self, entry: Entry) -> None:
         """Bring an interrupted operation to its end, again and again until it is."""
@@ -323,6 +326,7 @@ class ClusterHands:
         while self._mono() < deadline and not self._all_seen():  # noqa: ASYNC110 - nobody tells it
             await asyncio.sleep(0.1)
         wait = FIRST_RETRY
+        self._resyncing = _target_of(entry)
         self._tell(
             Severity.WARNING,
             "operation_recovery",
@@ -339,6 +343,7 @@ class ClusterHands:
                 if view.state in _ENDED:
                     self._recovery = None
                     await self._concluded(view)
+                    self._resyncing = None
                     self.monitor.judge_soon()
                     return
                 self.monitor.memory.operation = view
@@ -347,7 +352,7 @@ class ClusterHands:
             wait = min(wait * 2, LONGEST_RETRY)
             fresh = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
             if fresh is None:
-                self._recovery = None
+                self._recovery, self._resyncing = None, None
                 return
             entry = fresh
 
@@ -360,7 +365,7 @@ class ClusterHands:
             self._begun.set_result(view)
         if self._resyncing is not None and not view.dry_run and view.state is OperationState.RUNNING:
             self.monitor.memory.resyncs[self._resyncing] = Sync(
-                state=SyncState.RUNNING, percent=_percent(view)
+                state=SyncState.RUNNING, percent=percent(view)
             )
         if view.dry_run or view.state not in _ENDED:
             # The end is shown by _concluded, once what the operation left behind counts.
@@ -423,19 +428,7 @@ class Conductor:
         await in_thread(self._ledger.close, name="ledger")
 
 
-def _percent(view: OperationView) -> float | None:
-    """Of the bytes that a clone copies; the rest takes little time."""
-    for step in view.steps:
-        progress = step.progress
-        if progress is not None and progress.unit == "bytes" and progress.total:
-            return min(100.0, 100.0 * progress.done / progress.total)
-    return None
-
-
-def _steps_told(view: OperationView) -> str | None:
-    lines = [
-        f"{step.state.value}: {step.title}" + (f" — {step.text}" if step.text else "")
-        for step in view.steps
-        if step.state is not StepState.WAITING
-    ]
-    return "\n".join(lines) or None
+def _target_of(entry: Entry) -> str | None:
+    """The node that an interrupted clone rebuilds."""
+    target = entry.params.get("target") if entry.kind == Clone.kind else None
+    return target if isinstance(target, str) else None

@@ -35,7 +35,7 @@ class History:
             old = self._dense.popleft()
             if not self._sparse or old.mono - self._sparse[-1].mono >= policy.interval:
                 self._sparse.append(old)
-        reach = policy.isolation_hold + policy.stall_after + DENSE
+        reach = max(policy.isolation_hold + policy.stall_after, policy.resync_hold) + DENSE
         while self._sparse and self._sparse[0].mono < snapshot.mono - reach:
             self._sparse.popleft()
         return (*self._sparse, *self._dense)

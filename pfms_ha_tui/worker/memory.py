@@ -17,6 +17,9 @@ from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.store import Epoch
 
+_DAY = 86400.0
+_LONGEST_HOLD = 600.0
+"""Seconds that a slave has to be broken at most before it is resynced by itself."""
 _ROLE_CHANGING = {"failover", "switchover", "rejoin", "lock", "reopen"}
 
 
@@ -43,7 +46,13 @@ class ClusterMemory:
         """The operation that runs, or the last one."""
         self.resyncs: dict[str, Sync] = {}
         """label → a resync that is queued or runs now; over what the journal keeps, and not worth a disk."""
-        self._configured = replace(cluster.policy, witnesses=len(cluster.witnesses))
+        pandora = cluster.pandora
+        self._configured = replace(
+            cluster.policy,
+            witnesses=len(cluster.witnesses),
+            resync_retries=pandora.max_splitbrain_retries,
+            resync_hold=min(_LONGEST_HOLD, pandora.max_resync_wait_retries * pandora.resync_sleep),
+        )
         self._now = now
         self._roles_known = False
         self._master: str | None = None
@@ -104,6 +113,8 @@ class ClusterMemory:
             operation=self._running(),
             failed_resync=tuple(sorted(failed)),
             diverged=self.diverged,
+            auto_resyncs={label: len(times) for label, times in self._resyncs_by_itself().items()},
+            to_resync=self.journal.fact(self.name, "to_resync", dict[str, str]) or {},
             rival_manager=self.rival,
             preflight=complaints,
             preflight_at=self.preflight.mono,
@@ -192,11 +203,32 @@ class ClusterMemory:
         """What a node holds that the master does not; ``None`` once it was resynced."""
         self._change("diverged", dict(self.diverged), label, text)
 
-    def _change(self, key: str, values: dict[str, Sync] | dict[str, str], label: str, value: object) -> None:
+    def resynced_by_itself(self, label: str) -> None:
+        """A resync begins by a decision of the worker's own: only so many a day."""
+        kept = self._resyncs_by_itself()
+        self._change("auto_resyncs", kept, label, [*kept.get(label, ()), self._now()])
+
+    def resynced_by_person(self, label: str) -> None:
+        """A person had the node rebuilt: what was tried before does not count any more."""
+        self._change("auto_resyncs", self._resyncs_by_itself(), label, None)
+
+    def may_resync(self, label: str, why: str | None) -> None:
+        """Why the worker may replace the node's data without being asked; ``None`` = it may not."""
+        kept = self.journal.fact(self.name, "to_resync", dict[str, str]) or {}
+        self._change("to_resync", kept, label, why)
+
+    def _resyncs_by_itself(self) -> dict[str, list[float]]:
+        """label → when, within the last day."""
+        kept = self.journal.fact(self.name, "auto_resyncs", dict[str, list[float]]) or {}
+        since = self._now() - _DAY
+        recent = {label: [at for at in times if at > since] for label, times in kept.items()}
+        return {label: times for label, times in recent.items() if times}
+
+    def _change(self, key: str, values: Mapping[str, object], label: str, value: object) -> None:
         changed: dict[str, object] = {**values, label: value}
         if value is None:
             del changed[label]
-        if changed != values:
+        if changed != dict(values):
             self.journal.put_fact(self.name, key, changed or None)
 
     def _running(self) -> str | None:

@@ -107,7 +107,7 @@ class Orders(Conductor):
                 hint=f"the label {label} has to be typed",
             )
         if start.order.kind is OrderKind.CLONE and hands.busy:
-            hands.queue(label, lambda: _allowed(start.order, hands), actor=peer.actor)
+            hands.queue(label, lambda: hands.allowed(start.order), actor=peer.actor)
             return _planned(operation, peer.actor)
         return await hands.ordered(operation, actor=peer.actor)
 
@@ -200,22 +200,6 @@ async def _warning(operation: ClusterOperation, hands: ClusterHands) -> str | No
         return await in_thread(lambda: why_wrong_way(cluster, params, known), name="merge direction")
     except PfmsError:
         return None
-
-
-def _allowed(order: Order, hands: ClusterHands) -> ClusterOperation:
-    """The operation of an order that may be started now.
-
-    Asked again when a queued one gets its turn: meanwhile its node may have become the master, or the only
-    holder of some rows.
-
-    Raises:
-        OperationError: it may not, and why.
-    """
-    operation = hands.builder.by_order(order)
-    why = hands.builder.why_not(order)
-    if why is not None:
-        raise OperationError(f"{operation.title} is refused: {why}", code="refused")
-    return operation
 
 
 def _confirm(operation: ClusterOperation, order: Order) -> str:

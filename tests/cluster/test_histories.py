@@ -202,7 +202,7 @@ class Histories(RuleBasedStateMachine):
             case Action.REOPEN:
                 target.read_only = False
                 self.opened.add(target.label)
-            case Action.REJOIN | Action.MERGE_AND_CLONE:
+            case Action.REJOIN | Action.MERGE_AND_CLONE | Action.RESYNC:
                 self.opened.discard(target.label)
                 self.lab.follow(target.label, decision.master or "")
 

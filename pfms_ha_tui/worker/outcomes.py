@@ -1,0 +1,24 @@
+"""What is read off an operation as it is shown: how far a clone is, and what became of each step."""
+
+from __future__ import annotations
+
+from pfms_ha_tui.operations.view import OperationView, StepState
+
+
+def percent(view: OperationView) -> float | None:
+    """Of the bytes that a clone copies; the rest takes little time."""
+    for step in view.steps:
+        progress = step.progress
+        if progress is not None and progress.unit == "bytes" and progress.total:
+            return min(100.0, 100.0 * progress.done / progress.total)
+    return None
+
+
+def steps_told(view: OperationView) -> str | None:
+    """A line for each step that was begun."""
+    lines = [
+        f"{step.state.value}: {step.title}" + (f" — {step.text}" if step.text else "")
+        for step in view.steps
+        if step.state is not StepState.WAITING
+    ]
+    return "\n".join(lines) or None
