@@ -12,6 +12,7 @@ import subprocess
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from typing import TypeVar
 
 from pfms_ha_tui.cli.exits import Exit
@@ -21,11 +22,14 @@ from pfms_ha_tui.config.settings import Settings
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import PfmsError, SandboxError, WorkerError
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
+from pfms_ha_tui.sandbox.scenarios import Scenario, play
 from pfms_ha_tui.worker.client import StateUpdate, WorkerClient
 from pfms_ha_tui.worker.protocol import ClusterState
 
 HEALTHY_WITHIN = 60.0
 STOP_WITHIN = 10.0
+LOOK_FIRST = 8.0
+"""Seconds that the console shows everything well before a scenario begins."""
 
 T = TypeVar("T")
 
@@ -41,6 +45,9 @@ def demo(arguments: argparse.Namespace) -> int:
     options = SandboxOptions(
         nodes=arguments.nodes, flavor=Flavor(arguments.flavor), gtid=arguments.gtid, rows=arguments.rows
     )
+    scenario = Scenario(arguments.scenario) if arguments.scenario is not None else None
+    if scenario is not None and (arguments.nodes < 2 or arguments.no_worker):
+        raise SandboxError(f"the scenario {scenario} needs two nodes and a worker")
     return asyncio.run(_Demo(options, arguments).run())
 
 
@@ -49,6 +56,7 @@ class _Demo:
         self._options = options
         self._headless: bool = arguments.headless
         self._with_worker: bool = not arguments.no_worker
+        self._scenario = Scenario(arguments.scenario) if arguments.scenario is not None else None
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -62,9 +70,9 @@ class _Demo:
 
     async def _run(self) -> int:
         _say(f"starting {self._options.nodes} real {self._options.flavor} servers that replicate ...")
-        sandbox = await self._unless_stopped(Sandbox.start(self._options).__aenter__())
+        sandbox = await self._unless_stopped(self._start())
         try:
-            async with self._worker(sandbox) as worker:
+            async with self._worker(sandbox) as worker, self._scene(sandbox, worker):
                 if self._headless:
                     return await self._stay(sandbox, worker)
                 return await self._console(sandbox)
@@ -72,6 +80,15 @@ class _Demo:
             _say("removing the cluster ...")
             await _stop_strangers(sandbox)
             await sandbox.stop()
+
+    async def _start(self) -> Sandbox:
+        """The cluster; for a split with a network that can really be cut, where this account may make one."""
+        if self._scenario is Scenario.SPLIT_BRAIN and os.geteuid() == 0:
+            try:
+                return await Sandbox.start(replace(self._options, netns=True))
+            except SandboxError as error:
+                _say(f"no network of its own ({error.reason}): the split is made by stopping replication")
+        return await Sandbox.start(self._options)
 
     @contextlib.asynccontextmanager
     async def _worker(self, sandbox: Sandbox) -> AsyncIterator[Process | None]:
@@ -97,13 +114,47 @@ class _Demo:
         description = sandbox.describe()
         if worker is not None:
             settings = load(sandbox.config_path)
-            await self._unless_stopped(_healthy(settings, worker))
+            if self._scenario is None:
+                await self._unless_stopped(_healthy(settings, worker))
             description |= {"socket": str(settings.worker.socket), "worker_pid": worker.pid}
         sys.stdout.write(json.dumps(description) + "\n")
         sys.stdout.flush()
         _say("ready; ctrl+c ends it")
         await self._stop.wait()
         return Exit.OK
+
+    @contextlib.asynccontextmanager
+    async def _scene(self, sandbox: Sandbox, worker: Process | None) -> AsyncIterator[None]:
+        """The scenario, begun once the worker has seen the cluster healthy.
+
+        A split is over before anybody looks; the others happen meanwhile.
+        """
+        scenario = self._scenario
+        if scenario is None or worker is None:
+            yield
+            return
+        await self._unless_stopped(_healthy(load(sandbox.config_path), worker))
+        if scenario.before_the_console:
+            await self._unless_stopped(play(scenario, sandbox, _say))
+            yield
+            return
+        acting = asyncio.create_task(self._act(scenario, sandbox))
+        try:
+            yield
+        finally:
+            acting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await acting
+
+    async def _act(self, scenario: Scenario, sandbox: Sandbox) -> None:
+        """The console has the terminal: nothing is printed under it."""
+        if not self._headless:
+            await asyncio.sleep(LOOK_FIRST)
+        try:
+            await play(scenario, sandbox, _say if self._headless else _nothing)
+        except SandboxError as error:
+            if self._headless:
+                _say(f"the scenario ended early: {error}")
 
     async def _console(self, sandbox: Sandbox) -> int:
         """The console is a process of its own, as it is in real life, on the same terminal."""
@@ -199,6 +250,10 @@ async def _end(process: Process) -> None:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def _nothing(_text: str) -> None:
+    """Nobody can read it."""
 
 
 def _say(text: str) -> None:

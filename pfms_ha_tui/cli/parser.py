@@ -307,3 +307,8 @@ def _add_running(commands: Commands) -> None:
     demo.add_argument(
         "--rows", type=count, default=20_000, metavar="N", help="rows of seed data (default 20000)"
     )
+    demo.add_argument(
+        "--scenario",
+        choices=("split-brain", "failover", "broken-replication", "lag"),
+        help="an incident to practise on, brought about for real",
+    )
