@@ -227,7 +227,7 @@ def _failover_invariants(
 def _merge(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | None:
     sides = rivals(snapshot, policy, facts)
     if not sides:
-        return None
+        return _left_over(snapshot, policy, facts)
     names = words.labels([node.label for node in sides])
     winner, why = _winner(sides, facts)
     if winner is None:
@@ -246,6 +246,7 @@ def _merge(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | N
             obstacles.append(f"the promotion record of {node.label} has not been read since it is writable")
         if node.sync.state is not SyncState.OK or node.label in facts.failed_resync:
             obstacles.append(f"{node.label} needs a resync by hand")
+    obstacles += _tried_enough(losers[0].label, policy, facts)
     return _Wish(
         action=Action.MERGE_AND_CLONE,
         target=losers[0].label,
@@ -253,6 +254,43 @@ def _merge(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | N
         reason=f"{names} are both writable; {winner.label} stays master ({why})",
         obstacles=tuple(obstacles),
     )
+
+
+def _left_over(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | None:
+    """A locked node whose rows are not merged yet: the other side of a split-brain, or a returned master."""
+    rightful = rightful_writers(snapshot, policy)
+    if not policy.splitbrain_autofix or len(rightful) != 1:
+        return None
+    master = rightful[0]
+    for node in snapshot.nodes:
+        if node.label not in facts.diverged or node.label == master.label:
+            continue
+        obstacles = _tried_enough(node.label, policy, facts)
+        why = why_not_roles(facts)
+        if why is not None:
+            obstacles.append(why)
+        elif facts.master != master.label:
+            obstacles.append(f"{master.label} is not the known master")
+        if current(node, snapshot, policy) is None:
+            obstacles.append(f"{node.label} cannot be read")
+        if node.label in facts.failed_resync:
+            obstacles.append(f"{node.label} needs a resync by hand")
+        return _Wish(
+            action=Action.MERGE_AND_CLONE,
+            target=node.label,
+            master=master.label,
+            reason=f"{node.label} holds rows that {master.label} does not have",
+            obstacles=tuple(obstacles),
+        )
+    return None
+
+
+def _tried_enough(label: str, policy: Policy, facts: JournalFacts) -> list[str]:
+    attempts = facts.auto_merges.get(label, 0)
+    if attempts < policy.resync_retries:
+        return []
+    times = "once" if attempts == 1 else f"{attempts} times"
+    return [f"the rows of {label} were to be merged by itself {times} within a day: a person has to look"]
 
 
 def _winner(sides: Sequence[NodeState], facts: JournalFacts) -> tuple[NodeState | None, str]:

@@ -170,6 +170,8 @@ class JournalFacts:
     """label → what it holds that the master does not, one sentence; excluded until it is resynced."""
     auto_resyncs: Mapping[str, int] = field(default_factory=dict)
     """label → how many times it was resynced by a decision of the worker's own within the last day."""
+    auto_merges: Mapping[str, int] = field(default_factory=dict)
+    """label → how many times its rows were to be merged by a decision of the worker's own within a day."""
     to_resync: Mapping[str, str] = field(default_factory=dict)
     """label → why the worker may replace its data without being asked: all of it is saved elsewhere."""
     rival_manager: str | None = None

@@ -10,6 +10,7 @@ from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.lock import Lock, Reopen
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
+from pfms_ha_tui.operations.merge.repair import SplitRepair
 from pfms_ha_tui.operations.rejoin import Rejoin
 from pfms_ha_tui.operations.switchover import Switchover
 
@@ -25,6 +26,7 @@ PROCEDURES: Mapping[str, Rebuild] = {
     Clone.kind: Clone.of,
     MergeBack.kind: MergeBack.of,
     MergeUndo.kind: MergeUndo.of,
+    SplitRepair.kind: SplitRepair.of,
 }
 
 

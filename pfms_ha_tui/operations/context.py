@@ -69,6 +69,10 @@ async def _no_complaints() -> Sequence[str]:
     return ()
 
 
+async def _nobody_knows() -> float | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Everything a procedure needs from its surroundings."""
@@ -89,6 +93,8 @@ class Context:
     """label → connection ids that are never killed (the worker's own probes)."""
     recheck: Callable[[], Awaitable[Sequence[str]]] = _no_complaints
     """Complaints of the guards now; empty = all hold. Asked at the start of an automatic failover."""
+    apart_since: Callable[[], Awaitable[float | None]] = _nobody_knows
+    """Wall time since which the journal knows the cluster to be not healthy; ``None`` = it does not know."""
     limits: Limits = Limits()
 
     def node(self, label: str) -> NodeSettings:

@@ -35,12 +35,14 @@ from pfms_ha_tui.operations.failover import Failover, FailoverParams
 from pfms_ha_tui.operations.ledger import Entry
 from pfms_ha_tui.operations.lock import Lock, LockParams, Reopen, ReopenParams
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndo, MergeUndoParams
+from pfms_ha_tui.operations.merge.repair import RepairParams, SplitRepair
 from pfms_ha_tui.operations.records import Records
 from pfms_ha_tui.operations.rejoin import Rejoin, RejoinParams
 from pfms_ha_tui.operations.switchover import Switchover, SwitchoverParams
 from pfms_ha_tui.worker.merges import read_merge
 from pfms_ha_tui.worker.monitor import ClusterMonitor
-from pfms_ha_tui.worker.protocol import Order, OrderKind
+from pfms_ha_tui.worker.protocol import EventsQuery, Order, OrderKind
+from pfms_ha_tui.worker.splits import EVENTS_BACK, apart_since
 
 
 class Builder:
@@ -70,6 +72,7 @@ class Builder:
             binlog_sizes=master.binlog_sizes if master is not None else {},
             spare=self._own_connections,
             recheck=self._complaints,
+            apart_since=self._apart_since,
         )
 
     def by_decision(self, decision: Decision) -> ClusterOperation:
@@ -89,6 +92,8 @@ class Builder:
                 return self._rejoin(decision.target, decision.master)
             case Action.REOPEN:
                 return Reopen(self.context, ReopenParams(node=decision.target))
+            case Action.MERGE_AND_CLONE:
+                return self._repair(decision.target, decision.master)
             case Action.RESYNC:
                 order = Order(cluster=self._monitor.name, kind=OrderKind.CLONE, target=decision.target)
                 return self._clone(decision.target, decision.master, order)
@@ -220,6 +225,12 @@ class Builder:
             ),
         )
 
+    def _repair(self, losing: str, master: str | None) -> SplitRepair:
+        if master is None:
+            raise OperationError("it is not known which side stays master")
+        params = RepairParams(master=master, losing=losing, archives=str(self._archives))
+        return SplitRepair(self.context, params)
+
     def _merge(self, params: MergeParams | MergeUndoParams) -> ClusterOperation:
         if isinstance(params, MergeUndoParams):
             return MergeUndo(self.context, params)
@@ -305,6 +316,10 @@ class Builder:
     def _facts_without_operation(self) -> JournalFacts:
         """The facts, without the operation that asks."""
         return replace(self._monitor.memory.facts(), operation=None)
+
+    async def _apart_since(self) -> float | None:
+        query = EventsQuery(cluster=self._monitor.name, limit=EVENTS_BACK)
+        return apart_since(await self._monitor.memory.journal.events(query))
 
     async def _complaints(self) -> Sequence[str]:
         """The guards that do not hold now."""

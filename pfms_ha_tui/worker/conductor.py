@@ -19,6 +19,7 @@ from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.engine import Engine
 from pfms_ha_tui.operations.ledger import Entry, Ledger
+from pfms_ha_tui.operations.merge.repair import SplitRepair
 from pfms_ha_tui.operations.records import Records
 from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker.building import Builder
@@ -130,6 +131,8 @@ class ClusterHands:
         log.info("%s: %s", self.monitor.name, decision.reason)
         if decision.action is Action.RESYNC and decision.target is not None:
             self.monitor.memory.resynced_by_itself(decision.target)
+        if decision.action is Action.MERGE_AND_CLONE and decision.target is not None:
+            self.monitor.memory.merged_by_itself(decision.target)
         self._launch(operation, actor="worker", reason=decision.reason, key=key)
 
     async def ordered(self, operation: ClusterOperation, *, actor: str) -> OperationView:
@@ -285,6 +288,7 @@ class ClusterHands:
                 Severity.CRITICAL, "operation_failed", f"{operation.title} did not begin: {error}", actor
             )
             raise
+        self._allow_resync(operation, view)
         await self._concluded(view)
         if key is None and isinstance(operation, Clone) and view.state is OperationState.DONE:
             self.monitor.memory.resynced_by_person(operation.asked.target)
@@ -294,6 +298,17 @@ class ClusterHands:
             else:
                 self._failed(key, view.text or "it failed")
         return view
+
+    def _allow_resync(self, operation: ClusterOperation, view: OperationView) -> None:
+        """Once its own merge is proven the worker may rebuild the losing side unasked, until that is done."""
+        if view.state is not OperationState.DONE:
+            return
+        if isinstance(operation, SplitRepair):
+            losing, master = operation.repair.losing, operation.repair.master
+            why = f"the rows of {losing} were archived and merged into {master}"
+            self.monitor.memory.may_resync(losing, why)
+        elif isinstance(operation, Clone):
+            self.monitor.memory.may_resync(operation.asked.target, None)
 
     async def _concluded(self, view: OperationView) -> None:
         """What an operation left behind counts before anybody is told that it ended."""
@@ -336,12 +351,14 @@ class ClusterHands:
         )
         while True:
             try:
-                view = await self._engine.recover(self.builder.again(entry), entry)
+                operation = self.builder.again(entry)
+                view = await self._engine.recover(operation, entry)
             except PfmsError as error:
                 log.warning("%s stays interrupted: %s", entry.title, error)
             else:
                 if view.state in _ENDED:
                     self._recovery = None
+                    self._allow_resync(operation, view)
                     await self._concluded(view)
                     self._resyncing = None
                     self.monitor.judge_soon()

@@ -113,7 +113,8 @@ class ClusterMemory:
             operation=self._running(),
             failed_resync=tuple(sorted(failed)),
             diverged=self.diverged,
-            auto_resyncs={label: len(times) for label, times in self._resyncs_by_itself().items()},
+            auto_resyncs={label: len(times) for label, times in self._recent("auto_resyncs").items()},
+            auto_merges={label: len(times) for label, times in self._recent("auto_merges").items()},
             to_resync=self.journal.fact(self.name, "to_resync", dict[str, str]) or {},
             rival_manager=self.rival,
             preflight=complaints,
@@ -205,21 +206,27 @@ class ClusterMemory:
 
     def resynced_by_itself(self, label: str) -> None:
         """A resync begins by a decision of the worker's own: only so many a day."""
-        kept = self._resyncs_by_itself()
+        kept = self._recent("auto_resyncs")
         self._change("auto_resyncs", kept, label, [*kept.get(label, ()), self._now()])
+
+    def merged_by_itself(self, label: str) -> None:
+        """The repair of a split-brain begins by a decision of the worker's own: only so many a day."""
+        kept = self._recent("auto_merges")
+        self._change("auto_merges", kept, label, [*kept.get(label, ()), self._now()])
 
     def resynced_by_person(self, label: str) -> None:
         """A person had the node rebuilt: what was tried before does not count any more."""
-        self._change("auto_resyncs", self._resyncs_by_itself(), label, None)
+        self._change("auto_resyncs", self._recent("auto_resyncs"), label, None)
+        self._change("auto_merges", self._recent("auto_merges"), label, None)
 
     def may_resync(self, label: str, why: str | None) -> None:
         """Why the worker may replace the node's data without being asked; ``None`` = it may not."""
         kept = self.journal.fact(self.name, "to_resync", dict[str, str]) or {}
         self._change("to_resync", kept, label, why)
 
-    def _resyncs_by_itself(self) -> dict[str, list[float]]:
+    def _recent(self, key: str) -> dict[str, list[float]]:
         """label → when, within the last day."""
-        kept = self.journal.fact(self.name, "auto_resyncs", dict[str, list[float]]) or {}
+        kept = self.journal.fact(self.name, key, dict[str, list[float]]) or {}
         since = self._now() - _DAY
         recent = {label: [at for at in times if at > since] for label, times in kept.items()}
         return {label: times for label, times in recent.items() if times}

@@ -20,13 +20,11 @@ from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import EventsQuery, Rights
 from pfms_ha_tui.worker.protocol_merge import Looked, MergeQuery, MomentQuery, MomentRead, Split, SplitQuery
 from pfms_ha_tui.worker.server import Methods
-from pfms_ha_tui.worker.splits import apart_since, dry_run_of, histogram_of, host_named, split_of
+from pfms_ha_tui.worker.splits import EVENTS_BACK, apart_since, dry_run_of, histogram_of, host_named, split_of
 from pfms_ha_tui.worker.threads import in_thread
 
 T = TypeVar("T")
 
-_EVENTS = 5000
-"""How many events back the beginning of the split is looked for."""
 _MOST_TEXTS = 16
 
 
@@ -59,7 +57,7 @@ class MergeMethods:
         monitor = self._monitor_of(query.cluster)
         cluster = monitor.cluster
         one, other = _sides(query, monitor)
-        events = await monitor.memory.journal.events(EventsQuery(cluster=monitor.name, limit=_EVENTS))
+        events = await monitor.memory.journal.events(EventsQuery(cluster=monitor.name, limit=EVENTS_BACK))
         known, path, began = known_of(monitor), cluster.pandora.hosts_file, apart_since(events)
 
         def look(control: Control) -> Split:

@@ -38,6 +38,8 @@ from pfms_ha_tui.worker.protocol_merge import (
     WindowPreset,
 )
 
+EVENTS_BACK = 5000
+"""How many events back the beginning of a split is looked for."""
 _LISTED = 1000
 """Modules and agents told by name."""
 _VERDICTS = frozenset(kind.value for kind in DiagnosisKind)

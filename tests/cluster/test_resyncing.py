@@ -94,10 +94,6 @@ def marked(lab: Lab) -> None:
     lab.facts = replace(lab.facts, failed_resync=("node2",))
 
 
-def diverged(lab: Lab) -> None:
-    lab.facts = replace(lab.facts, diverged={"node2": "3 transactions"})
-
-
 def without_ssh(lab: Lab) -> None:
     lab.servers["node2"].ssh = SshState.DOWN
     lab.tick()
@@ -121,7 +117,7 @@ def busy(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     "fate",
-    [manual, maintained, unknown_roles, marked, diverged, without_ssh, writable_before, resynced_now, busy],
+    [manual, maintained, unknown_roles, marked, without_ssh, writable_before, resynced_now, busy],
 )
 def test_any_doubt_leaves_it_to_a_person(fate: Fate) -> None:
     lab = broken()

@@ -1,0 +1,135 @@
+"""The repair of a split-brain without a person: lock, find the window, archive, merge, prove.
+
+The same merge as a person's (:mod:`.operation`), with two differences: the window is found once the losing
+side takes no more writes, and generously; and the node is marked first, so that whatever happens on the way
+nobody takes it for a healthy slave. The clone that follows is a decision of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import msgspec
+
+from pfms_ha_tui.operations.context import Context
+from pfms_ha_tui.operations.merge.bridge import on_thread
+from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.facts import Known, gather
+from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
+from pfms_ha_tui.operations.merge.operation import LockLosing, MergeBack, MergeParams, MergeStep
+from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window
+from pfms_ha_tui.operations.records import MarkKind
+from pfms_ha_tui.operations.step import StepRun
+
+START, END = "start", "end"
+"""Facts: the window that was found."""
+UNSURE = 86_400
+"""Seconds that the window begins earlier when the journal does not tell when the sides parted."""
+BLIND = 7 * 86_400
+"""Seconds looked back when neither the journal nor the data tell a beginning."""
+
+
+class RepairParams(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision to repair."""
+
+    master: str
+    """Label of the node that stays."""
+    losing: str
+    archives: str
+    """Directory that holds one directory for each merge."""
+
+
+class SplitRepair(MergeBack):
+    """The merge of the losing side, by the worker itself."""
+
+    kind = "split-repair"
+
+    def __init__(self, context: Context, params: RepairParams) -> None:
+        super().__init__(
+            context, MergeParams(master=params.master, losing=params.losing, archives=params.archives)
+        )
+        self.repair = params
+        self.title = f"repair of the split-brain: merge {params.losing} into {params.master}"
+        at = next(place for place, step in enumerate(self.steps) if isinstance(step, LockLosing))
+        self.steps = [
+            *self.steps[:at],
+            MarkLosing(self),
+            self.steps[at],
+            FindWindow(self),
+            *self.steps[at + 1 :],
+        ]
+
+    @classmethod
+    def of(cls, context: Context, params: Mapping[str, object]) -> Self:
+        """Built again from the ledger."""
+        return cls(context, msgspec.convert(params, RepairParams))
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """As the ledger keeps them."""
+        built: Mapping[str, object] = msgspec.to_builtins(self.repair)
+        return built
+
+    async def open(self, run: StepRun) -> None:
+        """As every merge; with the window that was found before a crash."""
+        await super().open(run)
+        start, end = run.fact(START, int), run.fact(END, int)
+        if start is not None and end is not None:
+            self.take(Window(start, end))
+
+    def take(self, window: Window) -> None:
+        """From now on it is the merge of that window."""
+        request = MergeRequest(losing=self.repair.losing, master=self.repair.master, window=window)
+        self.job = Merge(self.context.cluster, request)
+
+
+class MarkLosing(MergeStep):
+    """Nobody is to take it for a slave until its rows are merged and it is rebuilt."""
+
+    name = "mark"
+    title = "note that its rows are not merged yet"
+
+    def __init__(self, operation: SplitRepair) -> None:
+        super().__init__(operation)
+        self.node = operation.repair.losing
+
+    async def run(self, run: StepRun) -> str | None:
+        """Mark it; the proof of the merge takes the mark away."""
+        master, losing = self.asked.master, self.node or ""
+        why = f"it was a master beside {master}; its rows are not merged yet"
+        await self.operation.mark(run, losing, MarkKind.DIVERGED, why)
+        return None
+
+
+class FindWindow(MergeStep):
+    """From when to when: as wide as journal and data say, and wider where they are not sure."""
+
+    name = "window"
+    title = "find out since when the two sides differ"
+
+    def __init__(self, operation: SplitRepair) -> None:
+        super().__init__(operation)
+        self._repair = operation
+
+    async def run(self, run: StepRun) -> str | None:
+        """Ask journal and data; too wide costs time only."""
+        repair, context = self._repair.repair, self.operation.context
+        began = await context.apart_since()
+        now = run.clock.wall()
+
+        def look(control: Control) -> Proposal | None:
+            known = Known(journal_master=repair.master, split=SplitTimes(began=began))
+            return gather(context.cluster, repair.losing, repair.master, known, control, now=now).window
+
+        found = await on_thread(run, look)
+        if found is None:
+            window, why = Window(max(0, int(now) - BLIND), int(now) + 1), "nobody knows since when"
+        elif began is None:
+            window = Window(max(0, found.window.start - UNSURE), found.window.end)
+            why = "; ".join((*found.reasons, "begun a day earlier, as the journal does not tell"))
+        else:
+            window, why = found.window, "; ".join(found.reasons)
+        await run.note(**{START: window.start, END: window.end})
+        self._repair.take(window)
+        return f"{window.seconds} s: {why}"
