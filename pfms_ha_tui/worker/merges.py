@@ -150,6 +150,12 @@ def _resumed(path: Path, cluster: ClusterSettings) -> MergeParams:
             if state.undone_at is not None
             else "go on with --undo",
         )
+    if state.finished_at is not None:
+        raise OperationError(
+            "this merge is finished: there is nothing to go on with",
+            code="finished",
+            hint=f"to look once more for rows that are missing: --restore {directory}",
+        )
     with Archive(directory / state.archive) as archive:
         head, tables, mappings = archive.head, tuple(archive.tables), archive.mappings()
     into = state.master or head.master.label

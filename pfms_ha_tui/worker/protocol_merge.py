@@ -83,8 +83,6 @@ class SplitSide:
     """Its own coordinates."""
     rows: int | None = None
     """Rows it has in the proposed window."""
-    more: int | None = None
-    """At least so many of them the other one does not have: where it counts more of a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

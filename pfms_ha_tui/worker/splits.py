@@ -6,7 +6,7 @@ Everything here blocks: it asks the nodes, and is run as a look (:mod:`.looks`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import tzinfo
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warnin
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.plan import MergePlan
 from pfms_ha_tui.operations.merge.report import unknown_text
-from pfms_ha_tui.operations.merge.window import Bucket, Window, WindowError, presets
+from pfms_ha_tui.operations.merge.window import Window, WindowError, presets
 from pfms_ha_tui.pandora import hosts_file
 from pfms_ha_tui.pandora.entities import decode
 from pfms_ha_tui.worker.merges import local_zone, mappings_of, moment_of
@@ -88,10 +88,11 @@ def split_of(cluster: ClusterSettings, one: str, other: str, known: Known, contr
         MergeRequest(losing=losing, master=master, window=window or Window(int(now) - 3600, int(now))),
     )
     buckets = merge.histogram() if window is not None else ()
-    counted = {losing: _own(buckets, losing=True), master: _own(buckets, losing=False)}
-    first, second = (
-        _side(side, *(counted[side.label] if window is not None else (None, None))) for side in found.sides
-    )
+    counted = {
+        losing: sum(one.losing for one in buckets),
+        master: sum(one.master for one in buckets),
+    }
+    first, second = (_side(side, counted[side.label] if window is not None else None) for side in found.sides)
     return Split(
         sides=(first, second),
         losing=losing,
@@ -152,17 +153,7 @@ def _merge(cluster: ClusterSettings, query: MergeQuery) -> Merge:
     return Merge(cluster, request)
 
 
-def _own(buckets: Sequence[Bucket], *, losing: bool) -> tuple[int, int]:
-    """(rows, at least so many that the other side lacks)."""
-    rows = more = 0
-    for bucket in buckets:
-        mine, theirs = (bucket.losing, bucket.master) if losing else (bucket.master, bucket.losing)
-        rows += mine
-        more += max(0, mine - theirs)
-    return rows, more
-
-
-def _side(side: SideEvidence, rows: int | None, more: int | None) -> SplitSide:
+def _side(side: SideEvidence, rows: int | None) -> SplitSide:
     return SplitSide(
         label=side.label,
         writable=side.writable,
@@ -173,7 +164,6 @@ def _side(side: SideEvidence, rows: int | None, more: int | None) -> SplitSide:
         named_by_journal=side.named_by_journal,
         position=side.position,
         rows=rows,
-        more=more,
     )
 
 

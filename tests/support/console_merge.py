@@ -60,18 +60,18 @@ def split() -> Split:
         sides=(
             SplitSide(
                 label="node1", writable=True, epoch=4, keepalive=WALL - 3, named_by_hosts_file=True,
-                named_by_journal=True, position="binlog.000018:1135140", rows=11_402, more=9_310,
+                named_by_journal=True, position="binlog.000018:1135140", rows=11_402,
             ),
             SplitSide(
                 label="node2", writable=True, epoch=3, keepalive=WALL - 212,
-                position="binlog.000007:88210", rows=2_318, more=226,
+                position="binlog.000007:88210", rows=2_318,
             ),
         ),
         losing="node2",
         master="node1",
         reasons=(
             "node1 was promoted later (epoch 4, node2 has 3)",
-            "the journal's last promotion is of node1",
+            "the journal has node1 as the master",
             "Pandora's servers reported to node1 209 s later than to node2",
             "Pandora is sent to node1",
         ),

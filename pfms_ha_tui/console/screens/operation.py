@@ -141,7 +141,7 @@ class OperationScreen(ConsoleScreen):
         key = self.key_for("merge.clone", "c")
         words = line(
             ("▶ Next: ", Ink.KEY),
-            f"everything of {clean(losing)} is on the master or in the archive; rebuild it now.  ",
+            f"what {clean(losing)} wrote in the window is archived, and on the master. Rebuild it now:  ",
             (key, Ink.KEY),
             " goes on with the clone.",
         )

@@ -75,12 +75,11 @@ def _facts(split: Split, sides: Sequence[SplitSide], now: float) -> Iterator[tup
     yield both("promoted in epoch", (_number(side.epoch) for side in sides))
     yield both("a Pandora server reported", (_ago(side.keepalive, now) for side in sides))
     yield both("Pandora is sent there", (_yes(side.named_by_hosts_file) for side in sides))
-    yield both("last promotion was of it", (_yes(side.named_by_journal) for side in sides))
+    yield both("the journal’s master", (_yes(side.named_by_journal) for side in sides))
     yield both("replicates from", (clean(side.follows) if side.follows else "nobody" for side in sides))
     yield both("own binary log", (clean(side.position) if side.position else fmt.UNKNOWN for side in sides))
     if split.window is not None:
         yield both("rows since the split", (_number(side.rows) for side in sides))
-        yield both("of these only there, at least", (_number(side.more) for side in sides))
     if abs(split.skew) >= 1.0:
         ahead = split.sides[1].label if split.skew > 0 else split.sides[0].label
         words = f"{abs(split.skew):.0f} s ahead"
@@ -96,7 +95,10 @@ def _number(value: int | None) -> str:
 
 
 def _ago(at: float | None, now: float) -> str:
-    return fmt.UNKNOWN if at is None else f"{fmt.span(round(max(0.0, now - at)))} ago"
+    if at is None:
+        return fmt.UNKNOWN
+    past = round(now - at)
+    return f"{fmt.span(past)} ago" if past >= 0 else f"{fmt.span(-past)} ahead of this clock"
 
 
 def histogram_lines(

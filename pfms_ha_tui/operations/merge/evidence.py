@@ -29,7 +29,7 @@ class SideEvidence:
     named_by_hosts_file: bool = False
     """Whether Pandora is sent to it."""
     named_by_journal: bool = False
-    """Whether the journal's last promotion is of it."""
+    """Whether the journal has it as the master: by its last promotion, or as it was last seen."""
     position: str | None = None
     """Its own coordinates, for the screen."""
 
@@ -70,7 +70,7 @@ def propose_loser(one: SideEvidence, other: SideEvidence) -> LoserProposal:
         )
     if one.named_by_journal != other.named_by_journal:
         named = one if one.named_by_journal else other
-        say(named, f"the journal's last promotion is of {named.label}")
+        say(named, f"the journal has {named.label} as the master")
     gap = round((one.keepalive or 0.0) - (other.keepalive or 0.0))
     if one.keepalive is not None and other.keepalive is not None and abs(gap) >= _KEEPALIVE_GAP:
         fresh, stale = (one, other) if gap > 0 else (other, one)

@@ -20,13 +20,19 @@ from pfms_ha_tui.pandora.epoch import read_epoch
 
 T = TypeVar("T")
 
+_KEEPALIVE = (
+    "SELECT UNIX_TIMESTAMP(CONVERT_TZ(MAX(keepalive), @@GLOBAL.time_zone, @@SESSION.time_zone)) AS at"
+    " FROM tserver"
+)
+"""A DATETIME, which Pandora's servers write in the servers' own zone; this session is in UTC."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What the caller knows besides the two servers."""
 
     journal_master: str | None = None
-    """Label of the node of the journal's last promotion."""
+    """Label of the master by the journal: of its last promotion, or as it was last seen."""
     hosts_file_host: str | None = None
     """Host that Pandora is sent to."""
     split: SplitTimes = field(default_factory=SplitTimes)
@@ -104,9 +110,7 @@ def _look(cluster: ClusterSettings, label: str, known: Known) -> tuple[SideEvide
         row = session.query("SELECT @@GLOBAL.read_only AS closed, UNIX_TIMESTAMP(NOW(6)) AS clock")[0]
         ahead = float(str(row["clock"])) - (before + time.time()) / 2
         record = _or_none(lambda: read_epoch(session))
-        keepalive = _or_none(
-            lambda: session.query("SELECT UNIX_TIMESTAMP(MAX(keepalive)) AS at FROM tserver")[0]["at"]
-        )
+        keepalive = _or_none(lambda: session.query(_KEEPALIVE)[0]["at"])
         channels = _or_none(lambda: session.query(session.dialect.show_replica_status)) or []
         binlog = _or_none(lambda: binlog_position(session.query(session.dialect.show_binlog_status)))
     follows: str | None = None
