@@ -1,0 +1,82 @@
+"""``splitbrain_autofix`` on a real cluster: two masters become one again by themselves, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.live_worker import LiveWorker, config_for, event_where, healthy
+
+from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
+from pfms_ha_tui.sandbox import Sandbox, SandboxOptions
+from pfms_ha_tui.sandbox.scenarios import split_brain
+from pfms_ha_tui.sandbox.schema import DATABASE
+from pfms_ha_tui.worker.archives import archives_in
+from pfms_ha_tui.worker.client import WorkerClient
+from pfms_ha_tui.worker.protocol import OperationsQuery
+
+DEADLINE = 120.0
+LOST_EVENTS = "SELECT COUNT(*) AS n FROM tevento WHERE evento LIKE 'Module&#x20;&#039;CPU&#x20;Load%%&#40;%%'"
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox.start(SandboxOptions(rows=500)) as started:
+        yield started
+
+
+def config_with_autofix(sandbox: Sandbox, folder: Path) -> Path:
+    path = config_for(sandbox, folder, mode="automatic")
+    text = path.read_text()
+    path.write_text(re.sub(r'(?m)^mode = ".*"$', 'mode = "automatic"\nsplitbrain_autofix = true', text))
+    return path
+
+
+async def past(client: WorkerClient) -> list[OperationView]:
+    return await client.call("operations", OperationsQuery(cluster="sandbox"), list[OperationView])
+
+
+async def ended(client: WorkerClient, kind: str) -> OperationView:
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            for view in await past(client):
+                if view.kind == kind and view.state not in (OperationState.RUNNING, OperationState.PLANNED):
+                    return view
+            await asyncio.sleep(0.1)
+
+
+async def test_two_masters_are_locked_archived_merged_and_cloned_by_itself(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    node1, node2 = sandbox.nodes
+    worker = LiveWorker(sandbox, config_with_autofix(sandbox, tmp_path))
+    try:
+        async with await worker.connect() as client:
+            await healthy(client)
+            before = (await node1.sql(LOST_EVENTS, database=DATABASE))[0]["n"]
+            await split_brain(sandbox, lambda _: None)
+
+            repair = await ended(client, "split-repair")
+            assert repair.state is OperationState.DONE, repair.text
+            steps = {step.name: step.state for step in repair.steps}
+            order = [step.name for step in repair.steps]
+            assert order.index("lock") < order.index("archive") < order.index("apply") < order.index("verify")
+            assert all(steps[name] is StepState.DONE for name in ("lock", "archive", "apply", "verify"))
+            assert (await node1.sql(LOST_EVENTS, database=DATABASE))[0]["n"] == before + 24
+
+            (archive,) = archives_in(worker.settings.worker.state_dir / "archive")
+            assert (archive.losing, archive.master, archive.merge) == ("node2", "node1", "merged")
+            assert archive.configuration == {"tagente": 2, "tagente_modulo": 2}
+
+            clone = await ended(client, "clone")
+            assert (clone.state, clone.actor) == (OperationState.DONE, "worker"), clone.text
+            assert [view.kind for view in await past(client)] == ["clone", "split-repair"]
+            await event_where(client, lambda event: event.kind == "operation_done" and "repair" in event.text)
+            await healthy(client)
+            assert (await node2.sql("SELECT @@GLOBAL.read_only AS r"))[0]["r"] == 1
+            assert (await node2.sql(LOST_EVENTS, database=DATABASE))[0]["n"] == before + 24
+    finally:
+        worker.stop()
