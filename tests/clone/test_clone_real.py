@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.cloning import clone_of, data_is_equal, interrupted_in, nothing_left, rows_of
+from support.cloning import (
+    clone_of,
+    data_is_equal,
+    interrupted_in,
+    kill_program,
+    leftover_programs,
+    nothing_left,
+    rows_of,
+)
 from support.operating import all_rows_on, follows, is_writable, surgery, until
 
 from pfms_ha_tui.config.settings import CloneMethod, ClusterSettings, Transfer
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.view import OperationState
-from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
+from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
 
 Start = Callable[[SandboxOptions], Awaitable[Sandbox]]
 pytestmark = pytest.mark.timeout(300)
@@ -98,13 +107,19 @@ async def test_a_clone_of_another_slave_follows_the_master(
         nothing_left(sandbox)
 
 
-async def test_a_staged_clone_leaves_no_backup_on_the_source(sandbox_factory: Start, tmp_path: Path) -> None:
+async def test_a_staged_clone_goes_on_where_its_line_broke_and_leaves_no_backup_on_the_source(
+    sandbox_factory: Start, tmp_path: Path
+) -> None:
     sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MARIADB))
     node1, node2 = sandbox.nodes
     async with surgery(sandbox, tmp_path / "ledger.db") as kit:
-        view = await clone_of(kit, method=CloneMethod.STAGED)
+        task = asyncio.create_task(clone_of(kit, method=CloneMethod.STAGED, bandwidth=16 * 2**20))
+        await until(lambda: task.done() or _sending(sandbox, node2), "rsync to send", 60.0)
+        kill_program(sandbox, "/usr/bin/ssh -F")
+        view = await task
 
         assert view.state is OperationState.DONE, view.text
+        assert any("it goes on where it was" in line for line in view.log), view.log
         assert await follows(node2, node1)
         await sandbox.writer.pause()
         await all_rows_on(sandbox, node1, node2)
@@ -163,3 +178,10 @@ async def test_a_parallel_slave_without_gtids_is_no_source(sandbox_factory: Star
         assert view.state is OperationState.FAILED
         assert "choose node1 as source" in (view.text or "")
         assert kit.context.records.marks() == ()
+
+
+def _sending(sandbox: Sandbox, target: SandboxNode) -> bool:
+    """Whether rsync has brought some data to the target."""
+    files = target.datadir.parent.glob("*.pfms-ha-new-*/*")
+    sent = sum(path.stat().st_size for path in files if path.is_file())
+    return sent > 2**20 and any(line.startswith("rsync -a") for line in leftover_programs(sandbox))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,3 +89,17 @@ def leftover_programs(sandbox: Sandbox) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def kill_program(sandbox: Sandbox, words: str) -> None:
+    """SIGKILL the clone's program whose command line begins with these words."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            ours = f"PFMS_SANDBOX={sandbox.root}".encode() in environ.read_bytes().split(b"\0")
+            command = (environ.parent / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if ours and command.startswith(words):
+            os.kill(int(environ.parent.name), signal.SIGKILL)
+            return
+    raise AssertionError(f"no program {words!r}: {leftover_programs(sandbox)}")

@@ -69,7 +69,7 @@ async def _tries(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> No
     said: list[str] = []
     for attempt in range(1, _ATTEMPTS + 1):
         said.clear()
-        status = await _one_try(plan, operation, said)
+        status = await _one_try(plan, operation, said, again=attempt > 1)
         if status == 0:
             return
         if status not in _WORTH_ANOTHER or attempt == _ATTEMPTS:
@@ -81,9 +81,10 @@ async def _tries(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> No
         await run.clock.sleep(_PAUSE)
 
 
-async def _one_try(plan: ClonePlan, operation: CloneOperation, said: list[str]) -> int:
+async def _one_try(plan: ClonePlan, operation: CloneOperation, said: list[str], *, again: bool) -> int:
+    command = _rsync(plan, operation, again=again)
     try:
-        return await operation.source_host(plan).follow(f"{_rsync(plan, operation)} </dev/null", said.append)
+        return await operation.source_host(plan).follow(f"{command} </dev/null", said.append)
     except ShellError as error:
         if error.code != "lost":
             raise
@@ -104,9 +105,11 @@ def _backup(plan: ClonePlan, operation: CloneOperation) -> str:
     )
 
 
-def _rsync(plan: ClonePlan, operation: CloneOperation) -> str:
+def _rsync(plan: ClonePlan, operation: CloneOperation, *, again: bool = False) -> str:
+    """The first time whole files; after a broken line only what is missing of the file it broke off in."""
     *ssh, where = shlex.split(peer_ssh(operation, operation.asked.target))
-    words = ["rsync", "-a", "--partial", "--inplace", "--whole-file", "-e", shlex.join(ssh)]
+    whole = "--no-whole-file" if again else "--whole-file"
+    words = ["rsync", "-a", "--partial", "--inplace", whole, "-e", shlex.join(ssh)]
     if plan.zstd:
         words.append("--compress")
     if plan.bandwidth is not None:
