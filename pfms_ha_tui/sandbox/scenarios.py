@@ -126,7 +126,7 @@ async def broken_replication(sandbox: Sandbox, say: Say) -> None:
     if closed:
         await slave.sql("SET GLOBAL super_read_only = 0")
     try:
-        await _written(slave, [("SET SESSION sql_log_bin = 0", None), _event(_EVENT, now, "On the slave")])
+        await _written(slave, [_event(_EVENT, now, "On the slave")], logged=False)
     finally:
         if closed:
             await slave.sql("SET GLOBAL super_read_only = 1")
@@ -157,8 +157,14 @@ async def _writable(node: SandboxNode, writable: bool) -> None:
     await node.sql(f"SET GLOBAL read_only = {0 if writable else 1}")
 
 
-async def _written(node: SandboxNode, statements: Sequence[Statement]) -> None:
-    script = [("START TRANSACTION", None), *statements, ("COMMIT", None)]
+async def _written(node: SandboxNode, statements: Sequence[Statement], *, logged: bool = True) -> None:
+    """One transaction; unlogged it stays out of the binary log, as a slave's own one has to."""
+    script = [
+        (f"SET SESSION sql_log_bin = {int(logged)}", None),
+        ("START TRANSACTION", None),
+        *statements,
+        ("COMMIT", None),
+    ]
     await asyncio.to_thread(node.client.script, script, database=DATABASE, timeout=60)
 
 
