@@ -1,4 +1,4 @@
-"""The demo's incidents come about for real; the split is told with the merge, the failover with its faults."""
+"""The demo's incidents come about for real; split and failover are told with the merge and the faults."""
 
 from __future__ import annotations
 
