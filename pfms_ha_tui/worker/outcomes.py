@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pfms_ha_tui.operations.view import OperationView, StepState
 
+_ALMOST = 99.0
+"""Percent: the copy is there, the node not yet a slave again."""
+
 
 def percent(view: OperationView) -> float | None:
-    """Of the bytes that a clone copies; the rest takes little time."""
-    for step in view.steps:
-        progress = step.progress
-        if progress is not None and progress.unit == "bytes" and progress.total:
-            return min(100.0, 100.0 * progress.done / progress.total)
-    return None
+    """Of the bytes that a clone copies; the rest takes little time. ``None`` when nobody counts them."""
+    copying = next((step for step in view.steps if step.name == "transfer"), None)
+    if copying is None:
+        return None
+    progress = copying.progress
+    if progress is not None and progress.unit == "bytes" and progress.total:
+        return min(_ALMOST, 100.0 * progress.done / progress.total)
+    return _ALMOST if copying.state is StepState.DONE else 0.0
 
 
 def steps_told(view: OperationView) -> str | None:

@@ -180,3 +180,22 @@ async def test_every_page_fits(folder: Path, size: tuple[int, int]) -> None:
             assert len(lines) <= size[1]
             assert f"{titles.index(title) + 2} of 6" in stage.text()
             assert "esc Back" in lines[-1]
+
+
+async def test_the_quick_resync_shows_the_exact_commands_too(folder: Path) -> None:
+    async with console(folder, states.healthy()) as stage:
+        orders = CloneOrders(stage.worker)
+        await stage.press("j", "r")
+        await stage.until_text(COMMAND)
+        await stage.press("enter", *"node2", "enter")
+        await stage.until(lambda: orders.started, "the start")
+        assert orders.started[0].order == orders.checked[0]
+
+
+async def test_the_quick_resync_cannot_be_started_past_an_obstacle_of_the_hosts(folder: Path) -> None:
+    async with console(folder, states.healthy()) as stage:
+        orders = CloneOrders(stage.worker, CRAMPED)
+        await stage.press("j", "r")
+        await stage.until_text("✖ refused: node2 has 2.1 GB free")
+        await stage.press("enter", *"node2", "enter")
+        assert orders.started == []

@@ -19,15 +19,12 @@ from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.clone_pages import MethodPage, OptionsPage, SourcePage, TargetPage
 from pfms_ha_tui.console.screens.clone_parts import METHODS, ClonePage, Wanted
 from pfms_ha_tui.console.screens.dialogs import Question
-from pfms_ha_tui.console.screens.order_panel import OrderPanel
+from pfms_ha_tui.console.screens.order_panel import CHECK_WITHIN, OrderPanel
 from pfms_ha_tui.console.screens.wizard import WizardScreen
 from pfms_ha_tui.console.widgets.pane import Document
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.operations.view import CloneCheck
 from pfms_ha_tui.worker.protocol import Order
-
-CHECK_WITHIN = 180.0
-"""Seconds: measuring a large datadir takes its time."""
 
 
 class ChecksPage(ClonePage):
@@ -62,10 +59,14 @@ class ChecksPage(ClonePage):
     def rehearse(self) -> None:
         self.clone.check(again=True)
 
+    def proceed(self) -> None:
+        if not self.clone.checking:
+            super().proceed()
+
     def why_not_next(self) -> str | None:
         found = self.clone.found
-        if self.clone.checking or found is None:
-            return "the checks are not done"
+        if found is None:
+            return "the checks could not be made"
         return f"{fmt.plural(len(found.problems), 'thing')} in the way" if found.problems else None
 
     def draw(self, scene: Scene) -> None:  # noqa: ARG002

@@ -124,7 +124,7 @@ class MethodPage(ChoicePage):
             return "Asking both hosts what they have …"
         if self.clone.fault is not None:
             return f"What is possible could not be told: {self.clone.fault}"
-        return "Whatever the method: the old data stays aside until the new slave has caught up."
+        return "The old data stays aside until the new slave has caught up; only a script does as it pleases."
 
     def enter(self) -> None:
         super().enter()

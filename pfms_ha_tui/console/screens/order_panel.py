@@ -16,14 +16,16 @@ from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.widgets.operation import operation_lines, plan_lines
 from pfms_ha_tui.console.widgets.pane import Document, Pane
 from pfms_ha_tui.errors import WorkerError
-from pfms_ha_tui.operations.view import OperationView, StepView
-from pfms_ha_tui.worker.protocol import Order, Plan, Start
+from pfms_ha_tui.operations.view import CloneCheck, OperationView, StepView
+from pfms_ha_tui.worker.protocol import Order, OrderKind, Plan, Start
 
 if TYPE_CHECKING:
     from pfms_ha_tui.console.screens.base import ConsoleScreen
 
 REHEARSAL_WITHIN = 120.0
 START_WITHIN = 60.0
+CHECK_WITHIN = 180.0
+"""Seconds: measuring a large datadir takes its time."""
 
 
 class LabelField(Input):
@@ -52,6 +54,7 @@ class OrderPanel(Vertical):
         self._rehearsal: OperationView | None = None
         self._rehearsing = False
         self._starting = False
+        self._checking = False
         self._wrong: str | None = None
 
     def compose(self) -> ComposeResult:
@@ -85,6 +88,27 @@ class OrderPanel(Vertical):
             self.plan = replace(plan, operation=replace(plan.operation, steps=steps))
             self._fault = None
         self._screen.refresh_scene()
+        if order.kind is OrderKind.CLONE and self.plan is not None and not self._steps:
+            await self._check_clone(order, self.plan)
+
+    async def _check_clone(self, order: Order, plan: Plan) -> None:
+        """Only the hosts know the exact commands of a clone, and what stands against it there."""
+        self._checking = True
+        self._screen.refresh_scene()
+        try:
+            found = await self._screen.console.link.ask(
+                "clone_check", order, CloneCheck, timeout=CHECK_WITHIN
+            )
+        except WorkerError:
+            return  # the rehearsal, or the first step, says what is the matter
+        finally:
+            self._checking = False
+            self._screen.refresh_scene()
+        if found.problems:
+            self.plan = replace(plan, why_not="; ".join(found.problems))
+        elif plan.why_not is None:
+            self.plan = replace(plan, operation=replace(plan.operation, steps=found.steps))
+        self._screen.refresh_scene()
 
     def draw(self, scene: Scene) -> None:
         """Draw it."""
@@ -114,6 +138,8 @@ class OrderPanel(Vertical):
             return [line(" ", ("rehearsing against the live cluster …", Ink.BUSY))]
         if self.plan is None:
             return [line("")]
+        if self._checking and not typing:
+            return [line(" ", ("asking servers and hosts what exactly would run …", Ink.BUSY))]
         if self.plan.why_not is not None:
             return [line(" ", ("It cannot be started now.", Ink.WARN), "  esc goes back.")]
         if not typing:
@@ -163,6 +189,9 @@ class OrderPanel(Vertical):
         if event.input.id != "label" or self.plan is None or self._starting or self._order is None:
             return
         event.stop()
+        if self.plan.why_not is not None:
+            self.query_one("#label", LabelField).action_leave()
+            return
         if event.value.strip() != self.plan.confirm:
             self._wrong = event.value.strip()
             event.input.value = ""

@@ -67,7 +67,8 @@ def sync_cell(scene: Scene, node: NodeState) -> Line:
     """The resync icon. "ok" is said only of a node that answers, has not diverged and, if a slave, runs."""
     sign = SYNC[node.sync.state]
     if node.sync.state is SyncState.RUNNING:
-        return line((f"{sign.glyph} {fmt.share(node.sync.percent)}", sign.ink))
+        far = fmt.share(node.sync.percent) if node.sync.percent is not None else sign.word
+        return line((f"{sign.glyph} {far}", sign.ink))
     if node.sync.state is not SyncState.OK:
         return line(sign.both)
     if node.role is Role.UNKNOWN or remembered(scene, node):

@@ -16,7 +16,7 @@ from pfms_ha_tui.operations.clone.preflight import Preflight
 from pfms_ha_tui.operations.execution import preview_of
 from pfms_ha_tui.operations.view import CloneCheck, MethodChoice, StepState, StepView
 
-_TOKEN = "000000000000"  # noqa: S105 - the name of temporary places that are never made
+_TOKEN = "TOKEN"  # noqa: S105 - stands for what names the temporary places once they are made
 OFFERED = (CloneMethod.STREAM, CloneMethod.STAGED, CloneMethod.PLUGIN, CloneMethod.SCRIPT)
 """The methods that a person chooses from, besides leaving the choice to the worker."""
 

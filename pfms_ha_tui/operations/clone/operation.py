@@ -45,7 +45,7 @@ class Clone(CloneOperation):
             else [
                 Check(self),
                 MakeDirectory(self),
-                GiveUpOld(self),
+                *([GiveUpOld(self)] if params.give_up_old else []),
                 Transfer(self),
                 Prepare(self),
                 StopTarget(self),

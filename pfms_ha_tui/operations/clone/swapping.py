@@ -71,7 +71,7 @@ class GiveUpOld(CloneStep):
     def __init__(self, operation: CloneOperation) -> None:
         super().__init__(operation)
         self.node = self.target
-        self.title = f"remove the old data of {self.target} first, for want of room"
+        self.title = f"if there is no room for both, remove the old data of {self.target} first"
 
     def preview(self) -> Sequence[str]:
         """The command, if it is to run at all."""
