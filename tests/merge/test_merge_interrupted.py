@@ -18,7 +18,7 @@ from support.divergence import BASE, Divergence, event, insert, rows_of, start, 
 
 import pfms_ha_tui
 from pfms_ha_tui.errors import PfmsError
-from pfms_ha_tui.operations.merge import reading, throttle
+from pfms_ha_tui.operations.merge import reading, side, throttle
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
 from pfms_ha_tui.operations.merge.errors import ArchiveError, MergeCancelled, MergeError
 from pfms_ha_tui.operations.merge.ledger import load_state
@@ -260,7 +260,10 @@ def test_cancelling_the_archive_leaves_nothing_behind(divergence: Divergence, tm
     assert list(directory.iterdir()) == []
 
 
-def test_two_merges_into_one_master_do_not_run_at_a_time(divergence: Divergence, tmp_path: Path) -> None:
+def test_two_merges_into_one_master_do_not_run_at_a_time(
+    divergence: Divergence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side, "_LOCK_WAIT", 1.0)
     fill(divergence, 10)
     directory = new_directory(tmp_path, "node2", "node1", 0.0)
     job = divergence.job(WINDOW)

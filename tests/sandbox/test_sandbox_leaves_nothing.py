@@ -19,7 +19,7 @@ from pfms_ha_tui.errors import SandboxError
 from pfms_ha_tui.sandbox import Sandbox, SandboxOptions, guardian
 
 _OWNER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from pfms_ha_tui.sandbox import Sandbox, SandboxOptions
 
@@ -28,6 +28,9 @@ async def main():
         print(sandbox.guardian_pid, flush=True)
         await asyncio.sleep(600)
 
+# Whoever runs the tests in the background or under nohup has them ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 asyncio.run(main())
 """
 
