@@ -20,9 +20,9 @@ from support.divergence import (
     union,
 )
 
-from pfms_ha_tui.operations.merge.apply import MergeResult
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest, new_directory, undo_directory
+from pfms_ha_tui.operations.merge.result import MergeResult
 from pfms_ha_tui.operations.merge.window import Window
 from pfms_ha_tui.sandbox import SandboxNode
 

@@ -14,6 +14,7 @@ import pytest
 from support.divergence import BASE, Divergence, event, insert, make_everything_tiny, rows_of
 
 from pfms_ha_tui.operations.merge.archive import Archive
+from pfms_ha_tui.operations.merge.container import File
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.errors import ArchiveError
 from pfms_ha_tui.operations.merge.merging import (
@@ -128,14 +129,17 @@ def test_a_cut_or_changed_archive_is_never_trusted(divergence: Divergence, tmp_p
     fill(divergence)
     path = archived(divergence, tmp_path) / "rows.sql.gz"
     whole = path.read_bytes()
+    with File(path) as file:
+        last = [member.offset for member in file.members()][-1]
     path.write_bytes(whole[:-20])
     with pytest.raises(ArchiveError):
         Archive(path)
-    changed = bytearray(whole)
-    changed[len(whole) // 2] ^= 1
-    path.write_bytes(changed)
-    with pytest.raises(ArchiveError), Archive(path) as archive:
-        archive.check()
+    for place in range(0, last, 17):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(ArchiveError), Archive(path) as archive:
+            archive.check()
     with pytest.raises(ArchiveError):
         divergence.job(WINDOW).archive(path.parent, Control())
     assert sum(rows_of(divergence.master, "tagente_datos").values()) == 0

@@ -11,10 +11,10 @@ import pytest
 
 from pfms_ha_tui.config import load
 from pfms_ha_tui.config.settings import ClusterSettings
-from pfms_ha_tui.operations.merge import archive, compare, families, reading, statements, throttle
-from pfms_ha_tui.operations.merge.apply import MergeResult
+from pfms_ha_tui.operations.merge import archiving, compare, families, reading, statements, throttle
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest, new_directory
+from pfms_ha_tui.operations.merge.result import MergeResult
 from pfms_ha_tui.operations.merge.verify import Verification
 from pfms_ha_tui.operations.merge.window import Window
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
@@ -63,7 +63,7 @@ def make_everything_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices so small that each takes several members, passes and batches."""
     monkeypatch.setattr(reading, "SLICE_ROWS", 7)
     monkeypatch.setattr(reading, "SLICE_BYTES", 900)
-    monkeypatch.setattr(archive, "SLICE_BYTES", 300)
+    monkeypatch.setattr(archiving, "SLICE_BYTES", 300)
     monkeypatch.setattr(compare, "MOST_KEYS", 3)
     monkeypatch.setattr(families, "_MOST_EVENTS", 2)
     monkeypatch.setattr(statements, "STATEMENT_BYTES", 200)

@@ -8,29 +8,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
 from pfms_ha_tui.operations.merge.archive import Archive, ArchivedSlice
 from pfms_ha_tui.operations.merge.batches import Batches
-from pfms_ha_tui.operations.merge.compare import Comparison, Present, Tally, ahead
+from pfms_ha_tui.operations.merge.compare import Comparison, Tally
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
 from pfms_ha_tui.operations.merge.errors import MergeError
 from pfms_ha_tui.operations.merge.families import FamilyComparison
-from pfms_ha_tui.operations.merge.inventory import (
-    Inventory,
-    Known,
-    Owner,
-    Unknown,
-    established,
-    explain,
-    load,
-    match,
-)
+from pfms_ha_tui.operations.merge.fitting import Fitted
+from pfms_ha_tui.operations.merge.inventory import Known, Unknown
 from pfms_ha_tui.operations.merge.ledger import (
     QUARANTINE,
     UNDO,
@@ -45,94 +36,14 @@ from pfms_ha_tui.operations.merge.ledger import (
     save_state,
     settle,
 )
-from pfms_ha_tui.operations.merge.prepare import Preparation, Prepared, prepare, refit
+from pfms_ha_tui.operations.merge.lookahead import Look, Lookahead
+from pfms_ha_tui.operations.merge.prepare import Prepared
 from pfms_ha_tui.operations.merge.reading import Reader, there
+from pfms_ha_tui.operations.merge.result import MergeResult, TableResult
 from pfms_ha_tui.operations.merge.side import Side
 from pfms_ha_tui.operations.merge.throttle import Lag, Pace, Throttle, no_slaves
 
 _UNHURRIED = Pace()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableResult:
-    """What a merge did with one table, or with the children of one."""
-
-    table: str
-    rows: int
-    """In the window on the losing side."""
-    there: int
-    """Were on the master already."""
-    added: int
-    skipped: int
-    """Of modules and agents that the master does not know; children: of events it does not have."""
-    quarantined: int
-    """Refused by the master."""
-    before: int | None = None
-    """The master's rows in the window before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeResult:
-    """What a merge did."""
-
-    directory: Path
-    tables: tuple[TableResult, ...]
-    skipped: tuple[tuple[Unknown, int], ...]
-    """Modules and agents whose rows were left out, with their number."""
-    renamed: tuple[tuple[Owner, int], ...]
-    seconds: float
-
-    @property
-    def added(self) -> int:
-        """Rows added, children included."""
-        return sum(one.added for one in self.tables)
-
-    @property
-    def quarantined(self) -> int:
-        """Rows refused by the master, children included."""
-        return sum(one.quarantined for one in self.tables)
-
-
-class Fitted:
-    """An archive's tables laid beside the master's.
-
-    Raises:
-        SchemaError: they do not fit.
-        SqlError: the master cannot be asked.
-    """
-
-    def __init__(self, archive: Archive, master: Side) -> None:
-        self.archive = archive
-        specs = [table.spec for table in archive.tables.values()]
-        self.preparation: Preparation = prepare(specs, archive.schemas(), master.schema(), archive.mappings())
-        self.preparation.require()
-        self.tables = tuple(self._refitted(prepared) for prepared in self.preparation.tables)
-        self.losing, old = archive.inventory()
-        self.master: Inventory = load(master)
-        self.known: Known = _known(self.losing, self.master, old, master, archive.head.start)
-
-    def _refitted(self, prepared: Prepared) -> Prepared:
-        stored = self.archive.tables[prepared.table]
-        columns = {child.table: own for child, own in stored.children}
-        return Prepared(
-            layout=refit(prepared.layout, stored.columns),
-            children=tuple(
-                replace(child, layout=refit(child.layout, columns[child.spec.table]))
-                for child in prepared.children
-            ),
-        )
-
-    def unknown(self, skipped: Mapping[str, int]) -> list[tuple[Unknown, int]]:
-        """Explain counts by ``module:17``."""
-        found = []
-        for key, rows in skipped.items():
-            owner, _, number = key.partition(":")
-            found.append((explain(Owner(owner), int(number), self.losing, self.master), rows))
-        return found
-
-
-def _known(losing: Inventory, master: Inventory, old: frozenset[int], side: Side, before: int) -> Known:
-    return match(losing, master, old, established(side, old, before) if old else frozenset())
 
 
 def apply(
@@ -191,7 +102,6 @@ class _Merger:
         self._control = control
         self._window = archive.head.window
         self._started = time.monotonic()
-        self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="merge ahead")
         self._state = _begun(directory)
         self._mark = MarkRow(master, self._state.merge)
         settled = self._settle()
@@ -215,7 +125,6 @@ class _Merger:
         return self._result(fitted)
 
     def close(self) -> None:
-        self._ahead.shutdown(wait=True, cancel_futures=True)
         self._undo.close()
         self._quarantine.close()
 
@@ -262,16 +171,21 @@ class _Merger:
             done=self._note,
             last_batch=self._last,
         )
-        slices = self._archive.slices[table]
-        todo = slices[own.slices :]
-        for at, (one, found) in enumerate(self._found(prepared, todo), start=own.slices + 1):
-            self._control.check()
-            tally = Tally()
-            self._merge_slice(prepared, one, found, known_owners, tally, batches)
-            own = _advanced(own, tally, batches, slices=at)
-            self._finish(table, own)
-            self._looked_at += tally.rows
-            self._tell()
+        layout = prepared.layout
+        todo = self._archive.slices[table][own.slices :]
+        with ExitStack() as stack:
+            looked: Iterable[tuple[ArchivedSlice, Look]] = ((one, Look()) for one in todo)
+            if layout.spec.counted:
+                scout = Reader(self._scout, there(layout))
+                looked = stack.enter_context(Lookahead(scout, todo, layout, known_owners))
+            for at, (one, look) in enumerate(looked, start=own.slices + 1):
+                self._control.check()
+                tally = Tally()
+                self._merge_slice(prepared, one, look, known_owners, tally, batches)
+                own = _advanced(own, tally, batches, slices=at)
+                self._finish(table, own)
+                self._looked_at += tally.rows
+                self._tell()
         if not own.late_done:
             tally = Tally()
             self._merge_late(prepared, known_owners, tally, batches)
@@ -288,33 +202,11 @@ class _Merger:
             )
         )
 
-    def _found(
-        self, prepared: Prepared, slices: Sequence[ArchivedSlice]
-    ) -> Iterator[tuple[ArchivedSlice, list[Present] | None]]:
-        """Each slice with what the master has there, read while the slice before is being added."""
-        layout = prepared.layout
-        if layout.spec.new_id or layout.spec.key:
-            for one in slices:
-                yield one, None
-            return
-        reader = Reader(self._scout, there(layout))
-
-        def fetch(at: int) -> Future[list[Present] | None] | None:
-            if at >= len(slices):
-                return None
-            return self._ahead.submit(ahead, reader, slices[at].start, slices[at].end)
-
-        coming = fetch(0)
-        for at, one in enumerate(slices):
-            found = coming.result() if coming is not None else None
-            coming = fetch(at + 1)
-            yield one, found
-
     def _merge_slice(
         self,
         prepared: Prepared,
         one: ArchivedSlice,
-        found: list[Present] | None,
+        look: Look,
         known_owners: Known,
         tally: Tally,
         batches: Batches,
@@ -326,7 +218,10 @@ class _Merger:
                 batches.add_families(missing, one.number)
             return
         comparison = Comparison(prepared.layout, reader, known_owners, tally)
-        for rows in comparison.missing(one, found):
+        if look.same is not None:
+            comparison.same(look.same)
+            return
+        for rows in comparison.missing(one, look.found):
             batches.add_rows(rows, one.number)
 
     def _merge_late(self, prepared: Prepared, known_owners: Known, tally: Tally, batches: Batches) -> None:

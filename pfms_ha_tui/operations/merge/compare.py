@@ -77,6 +77,7 @@ class Sieve:
         self._known = known
         self._module = layout.place(layout.spec.module)
         self._agent = layout.place(layout.spec.agent)
+        self._last = max(self._module or 0, self._agent or 0)
         self._nobody = {b"0"} if layout.spec.nobody else set()
         self.owner_place = self._module if self._module is not None else self._agent
 
@@ -94,14 +95,32 @@ class Sieve:
         if self._module is None and self._agent is None:
             return rows
         kept = []
-        last = max(place for place in (self._module, self._agent) if place is not None)
         for row in rows:
-            first = row[1:].split(b",", last + 1)
+            first = row[1:].split(b",", self._last + 1)
             bad = self._bad(first)
             if bad is None:
                 kept.append(row)
             else:
                 skipped[bad] += 1
+        return kept
+
+    def own(self, rows: list[bytes], skipped: Counter[tuple[Owner, int]]) -> list[bytes]:
+        """The rows that may be compared with the master's; the others are counted by what they are of.
+
+        A number that names something else on the master makes equal rows different: the master has not got
+        such a row, though it looks so.
+        """
+        if self._known.distinct or (self._module is None and self._agent is None):
+            return rows
+        kept = []
+        for row in rows:
+            first = row[1:].split(b",", self._last + 1)
+            if self._agent is not None and first[self._agent] in self._known.taken_agents:
+                skipped[Owner.AGENT, _number(first[self._agent])] += 1
+            elif self._module is not None and first[self._module] in self._known.taken_modules:
+                skipped[Owner.MODULE, _number(first[self._module])] += 1
+            else:
+                kept.append(row)
         return kept
 
     def _bad(self, first: Sequence[bytes]) -> tuple[Owner, int] | None:
@@ -164,7 +183,7 @@ def present(
     """
     most = most or MOST_KEYS
     if at_least <= most:
-        whole = _at_once(reader, start, end, most)
+        whole = at_once(reader, start, end, most)
         if whole is not None:
             yield whole
             return
@@ -181,18 +200,13 @@ def present(
         yield found
 
 
-def ahead(reader: Reader, start: int, end: int) -> list[Present] | None:
-    """:func:`present` for the usual slice; ``None`` for one that takes several passes.
+def at_once(reader: Reader, start: int, end: int, most: int | None = None) -> Present | None:
+    """All the master has in a slice, ``None`` if it is more than ``most``: cheaper than to count first.
 
     Raises:
         SqlError: the master cannot be asked.
     """
-    whole = _at_once(reader, start, end, MOST_KEYS)
-    return None if whole is None else [whole]
-
-
-def _at_once(reader: Reader, start: int, end: int, most: int) -> Present | None:
-    """All the master has in a slice, unless that is too much: cheaper than to count first."""
+    most = most or MOST_KEYS
     found = Present(WHOLE, Counter(), {})
     rows = 0
     for chunk in reader.keys(start, end, limit=most + 1):
@@ -210,29 +224,37 @@ class Comparison:
         self.tally = tally
         self._sieve = Sieve(layout, known)
 
-    def prepared(self, unit: Slice, part: Part = WHOLE) -> Iterator[list[bytes]]:
-        """Rows that may be merged, with the columns that are merged; counted in the first part."""
+    def taken(self, unit: Slice, part: Part = WHOLE) -> Iterator[list[bytes]]:
+        """Rows with the columns that are merged; counted in the first part."""
         for chunk in unit.chunks():
-            first = part.number == 0
-            if first:
+            if part.number == 0:
                 self.tally.rows += len(chunk)
             rows = chunk if self.layout.source is None else project(chunk, self.layout)
-            rows = self._sieve.sift(rows, self.tally.skipped if first else Counter())
             if part.of > 1:
                 key = self.key
                 rows = [row for row in rows if crc32(key(row)) % part.of == part.number]
             yield rows
 
+    def prepared(self, unit: Slice, part: Part = WHOLE) -> Iterator[list[bytes]]:
+        """Of :meth:`taken`, those that may be merged."""
+        for rows in self.taken(unit, part):
+            yield self._sieve.sift(rows, self.tally.skipped)
+
+    def same(self, rows: int) -> None:
+        """Count a slice that is equal on both sides."""
+        self.tally.rows += rows
+        self.tally.there += rows
+
     def key(self, row: bytes) -> bytes:
         """The part of a row that is compared."""
         return row[row.index(b",") + 1 :] if self.layout.spec.new_id else row
 
-    def missing(self, unit: Slice, found: Iterable[Present] | None = None) -> Iterator[list[bytes]]:
+    def missing(self, unit: Slice, found: Present | None = None) -> Iterator[list[bytes]]:
         """Rows of a table without an id that the master lacks, in chunks.
 
         Args:
             unit: The slice.
-            found: What the master has, if it was asked already.
+            found: All that the master has, if it was asked already.
 
         Raises:
             SqlError: a side cannot be asked.
@@ -240,12 +262,19 @@ class Comparison:
         if self.layout.spec.key:
             yield from self._missing_keys(unit)
             return
-        for there in found or present(self.master, unit.start, unit.end, lambda: self.owners(unit)):
-            for rows in self.prepared(unit, there.part):
-                lacking = subtract(rows, there.counts)
-                self.tally.there += len(rows) - len(lacking)
+        passes: Iterable[Present] = [found] if found is not None else self._present(unit)
+        for there in passes:
+            for rows in self.taken(unit, there.part):
+                own = self._sieve.own(rows, self.tally.skipped)
+                lacking = subtract(own, there.counts)
+                self.tally.there += len(own) - len(lacking)
+                # What the master has already, it has, even if it does not know the module any more.
+                lacking = self._sieve.sift(lacking, self.tally.skipped)
                 self.tally.missing += len(lacking)
                 yield lacking
+
+    def _present(self, unit: Slice) -> Iterator[Present]:
+        return present(self.master, unit.start, unit.end, lambda: self.owners(unit))
 
     def owners(self, unit: Slice) -> Set[bytes]:
         """The modules (or agents) of a slice."""

@@ -104,7 +104,7 @@ def load(side: Side) -> Inventory:
 
 
 def _rows(side: Side, table: str, names: Sequence[str]) -> list[bytes]:
-    schema = side.schema().get(table)
+    schema = side.schema_of([table]).get(table)
     if schema is None:
         return []
     columns: list[Column] = [column for name in names if (column := schema.column(name)) is not None]
@@ -123,7 +123,7 @@ def established(side: Side, modules: Iterable[int], before: int) -> frozenset[in
     found: set[int] = set()
     for number in modules:
         for table in _HISTORY:
-            if table not in side.schema():
+            if table not in side.schema_of([table]):
                 continue
             rows = side.session.query(
                 f"SELECT 1 AS one FROM {quote_name(table)}"
@@ -143,8 +143,16 @@ class Known:
     modules: frozenset[bytes]
     """Ids as literals."""
     agents: frozenset[bytes]
+    taken_modules: frozenset[bytes] = frozenset()
+    """Ids that name something else on the master: its rows of that number are not the losing side's."""
+    taken_agents: frozenset[bytes] = frozenset()
     renamed: tuple[tuple[Owner, int], ...] = ()
     """Merged in spite of a differing name or type."""
+
+    @property
+    def distinct(self) -> bool:
+        """Whether equal rows of both sides are of the same thing, whatever their number."""
+        return not self.taken_modules and not self.taken_agents
 
 
 def doubtful(losing: Inventory, master: Inventory) -> frozenset[int]:
@@ -198,10 +206,16 @@ def match(losing: Inventory, master: Inventory, old_here: frozenset[int], old_th
             modules.add(number)
             renamed.append((Owner.MODULE, number))
     return Known(
-        modules=frozenset(str(number).encode() for number in modules),
-        agents=frozenset(str(number).encode() for number in agents),
+        modules=_literals(modules),
+        agents=_literals(agents),
+        taken_modules=_literals((losing.modules.keys() & master.modules.keys()) - modules),
+        taken_agents=_literals((losing.agents.keys() & master.agents.keys()) - agents),
         renamed=tuple(sorted(renamed)),
     )
+
+
+def _literals(numbers: Iterable[int]) -> frozenset[bytes]:
+    return frozenset(b"%d" % number for number in numbers)
 
 
 def explain(owner: Owner, number: int, losing: Inventory, master: Inventory) -> Unknown:

@@ -23,8 +23,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pfms_ha_tui.config.settings import ClusterSettings, MergeSettings, NodeSettings
-from pfms_ha_tui.operations.merge.apply import MergeResult, apply
-from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary, write_archive
+from pfms_ha_tui.operations.merge.apply import apply
+from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
+from pfms_ha_tui.operations.merge.archiving import write_archive
 from pfms_ha_tui.operations.merge.container import failure, sync_directory
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.errors import ArchiveError, MergeError
@@ -37,6 +38,7 @@ from pfms_ha_tui.operations.merge.ledger import (
     save_state,
 )
 from pfms_ha_tui.operations.merge.plan import MergePlan, Survey
+from pfms_ha_tui.operations.merge.result import MergeResult
 from pfms_ha_tui.operations.merge.scan import first_difference, histogram
 from pfms_ha_tui.operations.merge.side import Side
 from pfms_ha_tui.operations.merge.tables import TableMapping, TableSpec, choose
@@ -85,8 +87,8 @@ class Merge:
 
     def plan(self, control: Control) -> MergePlan:
         """The dry run; nothing is changed."""
-        with self._survey() as survey:
-            return survey.plan(control)
+        with self._survey() as survey, self._sides() as scouts:
+            return survey.plan(scouts, control)
 
     def histogram(self) -> tuple[Bucket, ...]:
         """Rows per minute, or longer span, on both nodes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pfms_ha_tui.operations.merge.compare import Comparison, Tally
@@ -14,9 +15,11 @@ from pfms_ha_tui.operations.merge.families import FamilyComparison, read_childre
 from pfms_ha_tui.operations.merge.inventory import Inventory, Known, Owner, Unknown, doubtful, explain, load
 from pfms_ha_tui.operations.merge.inventory import established as with_history
 from pfms_ha_tui.operations.merge.inventory import match as match_owners
+from pfms_ha_tui.operations.merge.lookahead import Lookahead
 from pfms_ha_tui.operations.merge.prepare import Preparation, Prepared, prepare
 from pfms_ha_tui.operations.merge.reading import Reader, here, there
 from pfms_ha_tui.operations.merge.side import Side
+from pfms_ha_tui.operations.merge.sums import Sums
 from pfms_ha_tui.operations.merge.tables import SchemaDifference, TableMapping, TableSpec
 from pfms_ha_tui.operations.merge.window import Window
 
@@ -64,11 +67,20 @@ class MergePlan:
 
 
 class LiveSlice:
-    """One slice of the losing side, read from its server."""
+    """One slice of the losing side, read from its server.
 
-    def __init__(self, prepared: Prepared, reader: Reader, start: int, end: int) -> None:
+    Args:
+        prepared: The table.
+        reader: For its rows.
+        ahead: For its number of rows and its checksum; on another session they may be asked for meanwhile.
+        start: Seconds, inclusive.
+        end: Seconds, exclusive.
+    """
+
+    def __init__(self, prepared: Prepared, reader: Reader, ahead: Reader, start: int, end: int) -> None:
         self._prepared = prepared
         self._reader = reader
+        self._ahead = ahead
         self._rows: int | None = None
         self.start = start
         self.end = end
@@ -77,8 +89,12 @@ class LiveSlice:
     def rows(self) -> int:
         """How many there are."""
         if self._rows is None:
-            self._rows = self._reader.count(self.start, self.end)
+            self._rows = self._ahead.count(self.start, self.end)
         return self._rows
+
+    def sums(self) -> Sums | None:
+        """Rows and checksum; ``None`` when the server cannot make it."""
+        return self._ahead.sums(self.start, self.end)
 
     def chunks(self) -> Iterator[list[bytes]]:
         """Rows' literals."""
@@ -115,9 +131,12 @@ class Survey:
         self.losing = losing
         self.master = master
         self.window = window
-        self.preparation: Preparation = prepare(specs, losing.schema(), master.schema(), mappings)
-        self.inventory: Inventory = load(losing)
-        self.master_inventory: Inventory = load(master)
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="survey") as pool:
+            here_too, there_too = pool.map(Side.schema, (losing, master))
+            self.inventory: Inventory
+            self.master_inventory: Inventory
+            self.inventory, self.master_inventory = pool.map(load, (losing, master))
+        self.preparation: Preparation = prepare(specs, here_too, there_too, mappings)
         asked = doubtful(self.inventory, self.master_inventory)
         self.established = with_history(losing, asked, window.start)
         """Modules with an older history on the losing side, of those whose identity is in doubt."""
@@ -127,8 +146,12 @@ class Survey:
         merged += [child.table for spec in specs for child in spec.children]
         self.configuration = ConfigComparison(losing, master, merged)
 
-    def plan(self, control: Control) -> MergePlan:
+    def plan(self, scouts: tuple[Side, Side], control: Control) -> MergePlan:
         """The dry run.
+
+        Args:
+            scouts: Second sessions on both, to look ahead with.
+            control: Progress and cancelling.
 
         Raises:
             SqlError: a side cannot be asked.
@@ -141,7 +164,7 @@ class Survey:
         looked_at = 0
         for prepared in self.preparation.tables:
             tally = Tally()
-            for _ in self._compared(prepared, tally):
+            for _ in self._compared(prepared, tally, scouts):
                 control.check()
                 control.tell(
                     MergeProgress(
@@ -185,25 +208,42 @@ class Survey:
             seconds=time.monotonic() - started,
         )
 
-    def _compared(self, prepared: Prepared, tally: Tally) -> Iterator[None]:
+    def _compared(self, prepared: Prepared, tally: Tally, scouts: tuple[Side, Side]) -> Iterator[None]:
         """Compare slice after slice; each step is a moment to look up."""
         layout, window = prepared.layout, self.window
         source = Reader(self.losing, here(layout))
         master = Reader(self.master, there(layout))
-        for start, end in source.slices(window.start, window.end):
-            one = LiveSlice(prepared, source, start, end)
-            if layout.spec.new_id:
-                families = FamilyComparison(layout, prepared.children, master, self.known, tally)
+        ahead = Reader(scouts[0], here(layout)) if layout.spec.counted else source
+        slices = (
+            LiveSlice(prepared, source, ahead, start, end)
+            for start, end in source.slices(window.start, window.end)
+        )
+        if layout.spec.new_id:
+            families = FamilyComparison(layout, prepared.children, master, self.known, tally)
+            for one in slices:
                 for _ in families.families(one):
                     yield
-            else:
-                for _ in Comparison(layout, master, self.known, tally).missing(one):
+            self._late(prepared, families)
+            return
+        comparison = Comparison(layout, master, self.known, tally)
+        if not layout.spec.counted:
+            for one in slices:
+                for _ in comparison.missing(one):
                     yield
-            yield
-        if prepared.children:
-            self._late(prepared, FamilyComparison(layout, prepared.children, master, self.known, tally))
+            return
+        scout = Reader(scouts[1], there(layout))
+        with Lookahead(scout, slices, layout, self.known) as looks:
+            for one, look in looks:
+                if look.same is not None:
+                    comparison.same(look.same)
+                    yield
+                    continue
+                for _ in comparison.missing(one, look.found):
+                    yield
 
     def _late(self, prepared: Prepared, comparison: FamilyComparison) -> None:
+        if not prepared.children:
+            return
         rows: list[list[bytes]] = []
         parents: dict[bytes, None] = {}
         for child in prepared.children:

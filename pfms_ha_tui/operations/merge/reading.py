@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from zlib import crc32
 
 from pfms_ha_tui.nodes.dialect import quote_name
 from pfms_ha_tui.operations.merge.literals import (
@@ -18,6 +19,7 @@ from pfms_ha_tui.operations.merge.literals import (
     tuple_sql,
 )
 from pfms_ha_tui.operations.merge.side import READ_TIMEOUT, Side
+from pfms_ha_tui.operations.merge.sums import Sums, checksum_sql, told
 from pfms_ha_tui.operations.merge.tables import Layout
 
 SLICE_ROWS = 50_000
@@ -149,16 +151,16 @@ class Reader:
         )
         return int(str(rows[0]["n"]))
 
-    def owners(self, start: int, end: int) -> dict[int, int]:
-        """Owner (module, else agent) → rows; empty if the table has none."""
-        if self.shape.owner is None:
-            return {}
+    def sums(self, start: int, end: int) -> Sums | None:
+        """Rows and their checksum, made by the server; ``None`` when it cannot render one of them."""
+        certain = long_sql(self.shape.columns) is None
         rows = self.side.session.query(
-            f"SELECT {quote_name(self.shape.owner)} AS owner, COUNT(*) AS n"
-            f" FROM {quote_name(self.shape.table)} WHERE {self._range(start, end)} GROUP BY 1",
+            f"SELECT COUNT(*) AS n, {checksum_sql(self.shape.row, certain=certain)} AS checksum {self._from}"
+            f" WHERE {self._range(start, end)}",
             timeout=READ_TIMEOUT,
         )
-        return {int(str(row["owner"])): int(str(row["n"])) for row in rows}
+        checksum = rows[0]["checksum"]
+        return told(int(str(rows[0]["n"])), None if checksum is None else int(str(checksum)))
 
     def rows(self, start: int, end: int) -> Iterator[list[bytes]]:
         """Rows' literals, in the order of time, in chunks."""
@@ -192,10 +194,11 @@ class Reader:
         where = self._range(start, end) + self._narrowed(owners)
         if part.of > 1:
             rest = tuple_sql(self.shape.compared, opened=not self.shape.new_id)
-            where += f" AND CRC32({rest}) % {part.of} = {part.number}"
+            # A row that the server cannot render comes in each part, to be sorted out here.
+            where += f" AND IFNULL(CRC32({rest}) % {part.of},{part.number}) = {part.number}"
         capped = where if limit is None else f"{where} LIMIT {limit:d}"
         forced = owners is None
-        yield from self._texts(self.shape.key, capped, where, forced=forced, compared=True)
+        yield from self._texts(self.shape.key, capped, where, forced=forced, compared=part)
 
     def existing(self, columns: Sequence[str], keys: Sequence[bytes]) -> Iterator[list[bytes]]:
         """Of these keys (``(a,b)`` literals) those that rows exist for, once for each such row."""
@@ -222,7 +225,7 @@ class Reader:
         again: str | None,
         *,
         forced: bool = True,
-        compared: bool = False,
+        compared: Part | None = None,
     ) -> Iterator[list[bytes]]:
         """Non-NULL texts; rows too long for the server to render are fetched in pieces with ``again``."""
         source = self._from if forced else f"FROM {quote_name(self.shape.table)}"
@@ -238,19 +241,19 @@ class Reader:
         if too_long and again is not None:
             yield from self._pieces(f"{again} AND {expression} IS NULL", compared=compared)
 
-    def _pieces(self, where: str, *, compared: bool) -> Iterator[list[bytes]]:
+    def _pieces(self, where: str, *, compared: Part | None) -> Iterator[list[bytes]]:
         """One by one, the rows whose literal the server could not make."""
         columns = self.shape.columns
         parts = ", ".join(f"{part_sql(column)} AS f{at}" for at, column in enumerate(columns))
         rows = self.side.session.query(f"SELECT {parts} {self._from} WHERE {where}", timeout=READ_TIMEOUT)
         for row in rows:
             literals = [part_literal(column, row[f"f{at}"]) for at, column in enumerate(columns)]
-            if not compared:
+            if compared is None:
                 yield [joined(literals)]
-            elif self.shape.new_id:
-                yield [literals[0] + b"," + digest(joined(literals[1:])[1:])]
-            else:
-                yield [digest(joined(literals))]
+                continue
+            rest = joined(literals[1:])[1:] if self.shape.new_id else joined(literals)
+            if crc32(rest) % compared.of == compared.number:
+                yield [literals[0] + b"," + digest(rest) if self.shape.new_id else digest(rest)]
 
 
 def project(rows: Sequence[bytes], layout: Layout) -> list[bytes]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pfms_ha_tui.operations.merge.apply import MergeResult
 from pfms_ha_tui.operations.merge.archive import ArchiveSummary
 from pfms_ha_tui.operations.merge.inventory import Unknown, Why
 from pfms_ha_tui.operations.merge.plan import MergePlan
+from pfms_ha_tui.operations.merge.result import MergeResult
 from pfms_ha_tui.operations.merge.verify import Verification
 from pfms_ha_tui.pandora.entities import decode
 

@@ -78,7 +78,7 @@ def first_difference(
 def _counts(side: Side, specs: Sequence[TableSpec], window: Window, size: int) -> dict[int, int]:
     total: dict[int, int] = {}
     for spec in specs:
-        schema = side.schema().get(spec.table)
+        schema = side.schema_of([spec.table]).get(spec.table)
         if schema is None or spec.time_column not in schema.leading:
             continue
         time = quote_name(spec.time_column)

@@ -1,8 +1,10 @@
 """One of the two servers of a merge: its session, its tables, and who it is."""
+# ruff: noqa: S608 (what is put together here are places for parameters)
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -45,7 +47,8 @@ class Side:
     def __init__(self, session: RowSession, database: str) -> None:
         self.session = session
         self.database = database
-        self._schema: dict[str, TableSchema] | None = None
+        self._schema: dict[str, TableSchema] = {}
+        self._whole = False
 
     @classmethod
     def reader(cls, node: NodeSettings, cluster: ClusterSettings) -> Self:
@@ -135,9 +138,22 @@ class Side:
         Raises:
             SqlError: it cannot be asked.
         """
-        if self._schema is None:
-            self._schema = _read_schema(self.session, self.database)
+        if not self._whole:
+            self._schema = _read_schema(self.session, self.database, None)
+            self._whole = True
         return self._schema
+
+    def schema_of(self, tables: Iterable[str]) -> dict[str, TableSchema]:
+        """Those of ``tables`` that exist; cheaper than all of a Pandora database.
+
+        Raises:
+            SqlError: it cannot be asked.
+        """
+        wanted = set(tables)
+        unread = sorted(wanted - self._schema.keys())
+        if unread and not self._whole:
+            self._schema.update(_read_schema(self.session, self.database, unread))
+        return {name: table for name, table in self._schema.items() if name in wanted}
 
     def close(self) -> None:
         """End the session; never fails."""
@@ -156,13 +172,16 @@ def _open(node: NodeSettings, cluster: ClusterSettings) -> RowSession:
     return RowSession.open(node, cluster, database=cluster.database, timeouts=patient)
 
 
-def _read_schema(session: RowSession, database: str) -> dict[str, TableSchema]:
+def _read_schema(session: RowSession, database: str, tables: Sequence[str] | None) -> dict[str, TableSchema]:
+    places = ", ".join(["%s"] * len(tables or ()))
+    these = "" if tables is None else f" AND TABLE_NAME IN ({places})"
+    params = (database, *(tables or ()))
     sizes = {
         str(row["name"]): None if row["estimate"] is None else int(str(row["estimate"]))
         for row in session.query(
             "SELECT TABLE_NAME AS name, TABLE_ROWS AS estimate FROM information_schema.TABLES"
-            " WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'",
-            (database,),
+            f" WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'{these}",
+            params,
         )
     }
     columns: dict[str, list[Column]] = {name: [] for name in sizes}
@@ -171,8 +190,8 @@ def _read_schema(session: RowSession, database: str) -> dict[str, TableSchema]:
         "SELECT TABLE_NAME AS tab, COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS full,"
         " IS_NULLABLE AS nullable, CHARACTER_SET_NAME AS charset, CHARACTER_MAXIMUM_LENGTH AS length,"
         " COLUMN_DEFAULT AS preset, EXTRA AS extra FROM information_schema.COLUMNS"
-        " WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME, ORDINAL_POSITION",
-        (database,),
+        f" WHERE TABLE_SCHEMA = %s{these} ORDER BY TABLE_NAME, ORDINAL_POSITION",
+        params,
     ):
         table, name, extra = str(row["tab"]), str(row["name"]), str(row["extra"] or "").upper()
         if table not in columns:
@@ -197,9 +216,9 @@ def _read_schema(session: RowSession, database: str) -> dict[str, TableSchema]:
     leading: dict[str, dict[str, str]] = {}
     for row in session.query(
         "SELECT TABLE_NAME AS tab, INDEX_NAME AS name, COLUMN_NAME AS col, SEQ_IN_INDEX AS place"
-        " FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s"
+        f" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s{these}"
         " ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
-        (database,),
+        params,
     ):
         table, index = str(row["tab"]), str(row["name"])
         if index == "PRIMARY":

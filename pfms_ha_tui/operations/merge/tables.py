@@ -57,6 +57,11 @@ class TableSpec:
     """Columns that never change in the life of a row with :attr:`new_id`."""
     children: tuple[ChildSpec, ...] = ()
 
+    @property
+    def counted(self) -> bool:
+        """Whether nothing but its columns tells a row from others: equal ones are counted."""
+        return self.new_id is None and not self.key
+
 
 NUMBERS = TableSpec(table="tagente_datos", module="id_agente_modulo")
 STRINGS = TableSpec(table="tagente_datos_string", module="id_agente_modulo")

@@ -176,7 +176,7 @@ class _Undoer:
 
     def _delete(self, table: str, column: str, ids: Sequence[int], *, count: bool = True) -> int:
         removed = 0
-        if table not in self._master.schema():
+        if table not in self._master.schema_of([table]):
             return 0
         for at in range(0, len(ids), _KEYS):
             listed = ",".join(str(number) for number in ids[at : at + _KEYS])
@@ -188,7 +188,7 @@ class _Undoer:
 
     def _rows(self, added: Added) -> int:
         """Rows without an id: all of a module and second at once where all of them are ours."""
-        schema = self._master.schema().get(added.table)
+        schema = self._master.schema_of([added.table]).get(added.table)
         columns = [schema.column(name) for name in added.columns] if schema is not None else []
         known = [column for column in columns if column is not None]
         if not known or len(known) != len(added.columns):

@@ -1,24 +1,27 @@
 """Proof after the fact: every row of the archive is on the master as often as it has to be.
 
-Reads the archive and the master again, independently of what was noted while adding. What the master
-lacks must be what was set aside; its number of rows in the window must have grown by what was added.
+Compares the archive with the master again, independently of what was noted while adding: by checksums where
+the two are equal, row by row where they are not. What the master lacks must be what was set aside; its
+number of rows in the window must have grown by what was added.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pfms_ha_tui.operations.merge.apply import Fitted, MergeResult, TableResult
-from pfms_ha_tui.operations.merge.archive import Archive, ArchivedSlice, Sums
-from pfms_ha_tui.operations.merge.compare import Comparison, Present, Tally, ahead
+from pfms_ha_tui.operations.merge.archive import Archive, ArchivedSlice
+from pfms_ha_tui.operations.merge.compare import Comparison, Tally
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
 from pfms_ha_tui.operations.merge.families import FamilyComparison
+from pfms_ha_tui.operations.merge.fitting import Fitted
+from pfms_ha_tui.operations.merge.lookahead import Lookahead
 from pfms_ha_tui.operations.merge.prepare import Prepared
 from pfms_ha_tui.operations.merge.reading import Reader, there
+from pfms_ha_tui.operations.merge.result import MergeResult, TableResult
 from pfms_ha_tui.operations.merge.side import Side
+from pfms_ha_tui.operations.merge.sums import Sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class TableCheck:
 
     table: str
     archived: Sums
-    """The archive's rows and their checksum, read again."""
+    """The archive's rows and their checksum, read again where the master has not just the same rows."""
     expected: Sums
     """What the archive noted of itself when it was written."""
     there: int
@@ -101,18 +104,15 @@ def verify(
     checks: list[TableCheck] = []
     total = sum(archive.summary.tables[name].rows for name in archive.tables)
     looked_at = 0
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="verify ahead") as pool:
-        for prepared in fitted.tables:
-            check = _Check(prepared, fitted, master, scout, pool, archive)
-            for rows in check.run():
-                control.check()
-                control.tell(
-                    MergeProgress(
-                        phase=Phase.VERIFY, table=prepared.table, done=looked_at + rows, total=total
-                    )
-                )
-            looked_at += check.tally.rows
-            checks += check.results(results)
+    for prepared in fitted.tables:
+        check = _Check(prepared, fitted, master, scout, archive)
+        for rows in check.run():
+            control.check()
+            control.tell(
+                MergeProgress(phase=Phase.VERIFY, table=prepared.table, done=looked_at + rows, total=total)
+            )
+        looked_at += check.tally.rows
+        checks += check.results(results)
     return Verification(tables=tuple(checks), seconds=time.monotonic() - started)
 
 
@@ -120,19 +120,12 @@ class _Check:
     """The check of one table."""
 
     def __init__(
-        self,
-        prepared: Prepared,
-        fitted: Fitted,
-        master: Side,
-        scout: Side,
-        pool: ThreadPoolExecutor,
-        archive: Archive,
+        self, prepared: Prepared, fitted: Fitted, master: Side, scout: Side, archive: Archive
     ) -> None:
         self._prepared = prepared
         self._fitted = fitted
         self._master = Reader(master, there(prepared.layout))
         self._scout = Reader(scout, there(prepared.layout))
-        self._pool = pool
         self._archive = archive
         self._sums: dict[str, Sums] = {}
         self.tally = Tally()
@@ -154,26 +147,20 @@ class _Check:
             families.late(self._archive.late(layout.table, layout.table), families.offspring(children))
             return
         comparison = Comparison(layout, self._master, known, self.tally)
-        for one, found in self._found(slices):
-            for _ in comparison.missing(one, found):
-                yield self.tally.rows
-
-    def _found(self, slices: Sequence[_Summed]) -> Iterator[tuple[_Summed, list[Present] | None]]:
-        if self._prepared.layout.spec.key:
+        if not layout.spec.counted:
             for one in slices:
-                yield one, None
+                for _ in comparison.missing(one):
+                    yield self.tally.rows
             return
-
-        def fetch(at: int) -> Future[list[Present] | None] | None:
-            if at >= len(slices):
-                return None
-            return self._pool.submit(ahead, self._scout, slices[at].start, slices[at].end)
-
-        coming = fetch(0)
-        for at, one in enumerate(slices):
-            found = coming.result() if coming is not None else None
-            coming = fetch(at + 1)
-            yield one, found
+        with Lookahead(self._scout, slices, layout, known) as looks:
+            for one, look in looks:
+                if look.same is not None:
+                    comparison.same(look.same)
+                    one.taken_as_noted()
+                    yield self.tally.rows
+                    continue
+                for _ in comparison.missing(one, look.found):
+                    yield self.tally.rows
 
     def results(self, results: dict[str, TableResult]) -> Iterator[TableCheck]:
         """The table's, then its children's."""
@@ -222,6 +209,14 @@ class _Summed:
         self.start = one.start
         self.end = one.end
         self.rows = one.rows
+
+    def sums(self) -> Sums | None:
+        """What the archive noted of it."""
+        return self._one.sums()
+
+    def taken_as_noted(self) -> None:
+        """Its rows need not be read: the master has the same, and the file is whole."""
+        self._sums[self._one.table] = self._sums.get(self._one.table, Sums()) + self._one.sums()
 
     def chunks(self) -> Iterator[list[bytes]]:
         """Rows' literals."""

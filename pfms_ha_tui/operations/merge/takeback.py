@@ -1,0 +1,95 @@
+"""Taking a merge back, as an operation of its own: exactly the rows that it added are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from pfms_ha_tui.operations.aftermath import EventStep
+from pfms_ha_tui.operations.context import ClusterOperation, Context
+from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
+from pfms_ha_tui.operations.merge.merging import undo_directory
+from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
+from pfms_ha_tui.operations.view import StepState
+from pfms_ha_tui.pandora.events import Criticity
+
+
+class MergeUndoParams(msgspec.Struct, frozen=True, kw_only=True):
+    """An order to take a merge back."""
+
+    directory: str
+    """Path of the merge's directory."""
+    master: str
+    """Label of the node that the rows were added to."""
+
+
+class MergeUndo(ClusterOperation):
+    """Remove exactly the rows that a merge added."""
+
+    kind = "merge-undo"
+    commit = "undo"
+
+    def __init__(self, context: Context, params: MergeUndoParams) -> None:
+        super().__init__(context)
+        self.asked = params
+        context.node(params.master)
+        self.title = f"take back the merge {Path(params.directory).name}"
+        self.steps = [
+            TakeBack(self),
+            EventStep(self, params.master, self.outcome, Criticity.WARNING),
+        ]
+
+    @classmethod
+    def of(cls, context: Context, params: Mapping[str, object]) -> Self:
+        """Built again from the ledger."""
+        return cls(context, msgspec.convert(params, MergeUndoParams))
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """As the ledger keeps them."""
+        built: Mapping[str, object] = msgspec.to_builtins(self.asked)
+        return built
+
+    async def open(self, run: StepRun) -> None:
+        """The lock on the master."""
+        if not run.dry_run:
+            await self.lock.take([self.context.node(self.asked.master)])
+        await self.link(self.asked.master)
+
+    async def recovery(self, states: Mapping[str, StepState], run: StepRun) -> Recovery:  # noqa: ARG002
+        """On: nothing is removed twice."""
+        return Recovery.RESUME
+
+    def outcome(self, run: StepRun) -> str:
+        """What was removed."""
+        removed = run.fact("removed", int) or 0
+        return f"{removed} rows of a merge were removed from {self.asked.master} again"
+
+
+class TakeBack(Step):
+    """Remove the rows, newest batch first."""
+
+    name = "undo"
+    title = "remove the added rows"
+    on_failure = OnFailure.STOP
+    cancel_before = True
+
+    def __init__(self, operation: MergeUndo) -> None:
+        self.operation = operation
+        self.node = operation.asked.master
+
+    async def run(self, run: StepRun) -> str | None:
+        """Remove, or go on removing."""
+        operation, asked = self.operation, self.operation.asked
+        await operation.lock.check(asked.master)
+        lag = slaves_lag(operation, asked.master, "")
+        cluster = operation.context.cluster
+        result = await on_thread(
+            run, lambda control: undo_directory(cluster, Path(asked.directory), control, lag)
+        )
+        await run.note(removed=result.removed)
+        gone = f", {result.gone} were gone already" if result.gone else ""
+        return f"{result.removed} rows removed{gone}"
