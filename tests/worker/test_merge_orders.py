@@ -96,7 +96,7 @@ def test_a_finished_or_undone_merge_is_not_gone_on_with(tmp_path: Path) -> None:
     directory.mkdir()
     state = MergeState(merge="one", archive="rows.sql.gz", master="node1", finished_at=1.0)
     save_state(directory, state)
-    with pytest.raises(OperationError, match="finished"):
+    with pytest.raises(OperationError, match="this merge is finished"):
         read(order(resume=str(directory)), tmp_path)
     save_state(directory, MergeState(merge="one", archive="rows.sql.gz", master="node1", undone_at=1.0))
     with pytest.raises(OperationError, match="taken back"):
