@@ -29,7 +29,7 @@ from pfms_ha_tui.cluster.topology import source_labels
 _STREAMING_WINDOW = 15.0
 """Seconds: a slave last seen receiving longer than this before the master's last answer is not known to
 have been receiving when the fault began."""
-_UPTIME_JITTER = 1.5
+UPTIME_JITTER = 1.5
 """Seconds: uptime is a whole number, so two readings place the start of a server up to one second apart."""
 
 
@@ -165,7 +165,7 @@ def _restarted_readonly(old: NodeState, facts: ServerFacts, mono: float) -> bool
         return old.restarted_readonly
     if facts.uptime is None or last.facts.uptime is None:
         return False
-    return (mono - facts.uptime) - (last.mono - last.facts.uptime) > _UPTIME_JITTER or (
+    return (mono - facts.uptime) - (last.mono - last.facts.uptime) > UPTIME_JITTER or (
         facts.uptime < last.facts.uptime
     )
 

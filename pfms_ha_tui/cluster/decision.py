@@ -27,6 +27,7 @@ from pfms_ha_tui.cluster.masters import (
 from pfms_ha_tui.cluster.permits import why_not_rejoin, why_not_reopen
 from pfms_ha_tui.cluster.policy import Policy
 from pfms_ha_tui.cluster.readiness import Readiness
+from pfms_ha_tui.cluster.restarts import restarted_read_only
 from pfms_ha_tui.cluster.resyncing import wanted_resync
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot, SyncState
 from pfms_ha_tui.cluster.topology import current, silent, writers
@@ -329,7 +330,7 @@ def _reopen(
     why = why_not_reopen(facts.master, history, policy, facts)
     if why is not None:
         obstacles.append(why)
-    if not node.restarted_readonly:
+    if not restarted_read_only(history, node):
         obstacles.append(
             f"{node.label} was not seen to restart read-only: somebody may have locked it on purpose"
         )

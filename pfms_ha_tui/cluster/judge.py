@@ -14,6 +14,7 @@ from pfms_ha_tui.cluster.findings import lone_writer_findings, slave_findings
 from pfms_ha_tui.cluster.masters import master_of, rightful_writers, rivals
 from pfms_ha_tui.cluster.observation import Reach, Says
 from pfms_ha_tui.cluster.policy import Policy
+from pfms_ha_tui.cluster.restarts import restarted_read_only
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot
 from pfms_ha_tui.cluster.testimony import witnesses
 from pfms_ha_tui.cluster.topology import (
@@ -318,7 +319,8 @@ def _answering_master(
         text = f"No node accepts writes while an operation runs: {words.quoted(facts.operation).rstrip('.')}"
         return _Charge(finding=finding(DiagnosisKind.NO_MASTER, Severity.WARNING, name, text))
     if facts.roles_known and facts.master == name and now.replication == ():
-        why = "it restarted read-only" if master.restarted_readonly else "somebody made it read-only"
+        restarted = restarted_read_only(history, master)
+        why = "it restarted read-only" if restarted else "somebody made it read-only"
         text = f"No node accepts writes: {name} is still the master, but {why}"
         hint = f"Make {name} writable again; no other node is known to have been promoted."
     else:

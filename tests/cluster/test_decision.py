@@ -57,6 +57,20 @@ def restarted_read_only() -> Lab:
     return lab
 
 
+def promoted_and_dead(*, seen: bool = False) -> Lab:
+    """node2 was promoted and died at once; ``seen``: not before it was seen, locked by somebody."""
+    lab = dead()
+    lab.promote("node2", 1)
+    if seen:
+        lab.servers["node2"].read_only = True
+        lab.tick(0.5)
+    lab.kill("node2")
+    lab.ticks(3)
+    lab.come_back("node1", read_only=True)
+    lab.ticks(2)
+    return lab
+
+
 def test_nothing_is_done_before_anything_is_seen() -> None:
     lab = Lab()
     assert decide([], lab.diagnosis, lab.readiness, lab.policy, lab.facts).action is Action.NONE
@@ -331,6 +345,28 @@ class TestReopen:
         fate(lab)
         lab.tick()
         assert lab.action() is Action.NONE
+
+    def test_a_master_that_died_the_moment_it_was_promoted_is_reopened(self) -> None:
+        lab = promoted_and_dead()
+        lab.come_back("node2", read_only=True)
+        lab.ticks(2)
+        assert lab.node("node2").restarted_readonly is False  # nobody saw it writable
+        assert lab.action() is Action.REOPEN, lab.decision
+        assert "it restarted read-only" in lab.diagnosis.text
+
+    def test_a_new_master_that_was_locked_before_it_restarted_is_left_alone(self) -> None:
+        lab = promoted_and_dead(seen=True)
+        lab.come_back("node2", read_only=True)
+        lab.ticks(2)
+        assert lab.action() is Action.NONE, lab.decision
+        assert any("on purpose" in why for why in lab.decision.blocked_by)
+
+    def test_a_new_master_that_did_not_restart_was_locked_by_somebody(self) -> None:
+        lab = promoted_and_dead()
+        lab.servers["node2"].reach = Reach.ALIVE
+        lab.servers["node2"].read_only = True
+        lab.ticks(2)
+        assert lab.action() is Action.NONE, lab.decision
 
     def test_not_once_another_node_was_promoted(self) -> None:
         lab = restarted_read_only()
