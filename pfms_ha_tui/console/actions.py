@@ -168,6 +168,11 @@ ACTIONS: Mapping[str, Action] = {
             run=orders.open_merge, why_not=orders.why_not_merge,
         ),
         Action(
+            id="merge.drop", keys="w", title="Leave the columns out", drop=2,
+            about="Merge: columns that the master cannot take are archived, and left out of the merge.",
+            run=lambda screen: screen.leave_columns_out(), why_not=orders.why_not_orders,
+        ),
+        Action(
             id="merge.clone", keys="c", title="Go on with the clone", drop=0,
             about="After a merge: rebuild the side that lost from the master. Asks for its label again.",
             run=lambda screen: screen.go_on(), why_not=orders.why_not_orders,

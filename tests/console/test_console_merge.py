@@ -206,6 +206,27 @@ async def test_tables_that_differ_stop_the_wizard_and_say_the_remedy(folder: Pat
         assert "step 3 of 4" in stage.text()
 
 
+async def test_columns_that_do_not_fit_are_left_out_only_after_a_person_said_so(folder: Path) -> None:
+    problem = ColumnProblem(where="tevento.custom", text="the master has no such column", blocking=True)
+    script = MergeScript(problems=(problem,))
+    async with wizard(folder, script) as (stage, _):
+        await to_dry_run(stage)
+        await stage.until_text("w leaves the columns out")
+        await stage.press("w")
+        await stage.until_text("Merge without them")
+        await stage.press("enter")
+        assert [query.drop_columns for query in script.asked] == [()]
+        script.problems = ()
+        await stage.press("w")
+        await stage.until_text("Merge without them")
+        await stage.press("j", "enter")
+        await stage.until_text("would be added")
+        assert script.asked[-1].drop_columns == ("tevento.custom",)
+        screen = stage.app.screen
+        assert isinstance(screen, MergeWizard)
+        assert screen.wanted.order.drop_columns == ("tevento.custom",)
+
+
 async def test_a_node_that_cannot_be_asked_is_told_and_asked_again(folder: Path) -> None:
     script = MergeScript(fault="[/red] connection refused")
     async with wizard(folder, script) as (stage, _):

@@ -18,7 +18,7 @@ from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.actions import bindings
 from pfms_ha_tui.console.ink import as_text, clean
 from pfms_ha_tui.console.scene import Scene
-from pfms_ha_tui.console.screens.dialogs import LineOfText
+from pfms_ha_tui.console.screens.dialogs import LineOfText, Question
 from pfms_ha_tui.console.screens.merge_pages import DryRunPage, MergePage, SidesPage
 from pfms_ha_tui.console.screens.merge_window import WindowPage
 from pfms_ha_tui.console.screens.order_panel import OrderPanel
@@ -50,6 +50,8 @@ class Wanted:
     end: Moment | None = None
     anyway: bool = False
     """Its label was typed although it looks like the wrong direction."""
+    left_out: tuple[str, ...] = ()
+    """``table.column`` that is archived, not merged."""
 
     @property
     def query(self) -> MergeQuery | None:
@@ -62,6 +64,7 @@ class Wanted:
             into=self.into,
             start=self.start.at,
             end=self.end.at,
+            drop_columns=self.left_out,
         )
 
     @property
@@ -75,6 +78,7 @@ class Wanted:
             start=f"@{self.start.at}" if self.start is not None else None,
             end=f"@{self.end.at}" if self.end is not None else None,
             anyway=self.anyway,
+            drop_columns=self.left_out,
         )
 
 
@@ -113,7 +117,7 @@ class ConfirmPage(MergePage):
 class MergeWizard(WizardScreen):
     """From two masters back to one: recover what the losing side wrote, step by step."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(("export",))
+    BINDINGS: ClassVar[list[BindingType]] = bindings(("export", "merge.drop"))
 
     def __init__(self, cluster: str):
         super().__init__([SidesPage(), WindowPage(), DryRunPage(), ConfirmPage()])
@@ -137,6 +141,11 @@ class MergeWizard(WizardScreen):
     @property
     def node(self) -> str | None:
         return self.wanted.losing
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        page = self.page
+        return DryRunPage.KEYS_UNFIT if isinstance(page, DryRunPage) and self.unfit else page.KEYS
 
     @property
     def banner_room(self) -> int:
@@ -259,6 +268,36 @@ class MergeWizard(WizardScreen):
             f"{clean(warning)}. If that is what you want, type the name of the node that would lose: {losing}"
         )
         self.app.push_screen(LineOfText("Wrong direction?", text, ""), typed)
+
+    @property
+    def unfit(self) -> tuple[str, ...]:
+        """``table.column`` that stops the merge, and could be left out."""
+        problems = self.found.problems if self.found is not None else ()
+        return tuple(one.where for one in problems if one.blocking and "." in one.where)
+
+    def leave_columns_out(self) -> None:
+        """Archive the columns that do not fit, merge the rest; after a person said so."""
+        unfit = self.unfit
+        if not unfit:
+            self.console.say("no column stands in the way", "warning")
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "leave-out":
+                self.choose(replace(self.wanted, left_out=(*self.wanted.left_out, *unfit)))
+                self.ask_dry_run()
+
+        self.app.push_screen(
+            Question(
+                "Leave the columns out?",
+                [
+                    f"{', '.join(map(clean, unfit))}: what is in there is archived, not merged.",
+                    "The rows are merged without it. Repairing the master's table instead loses nothing.",
+                ],
+                [("stay", "Leave it: the tables are repaired first"), ("leave-out", "Merge without them")],
+            ),
+            answered,
+        )
 
     def open_export(self) -> None:
         """The dry run as a text file, for those who have to redo the configuration by hand."""

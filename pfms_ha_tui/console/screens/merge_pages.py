@@ -148,6 +148,8 @@ class DryRunPage(MergePage):
 
     TITLE = "Dry run"
     KEYS = ("back", "wizard.next", "order.rehearse", "export", "copy", "help", "quit")
+    KEYS_UNFIT = ("back", "order.rehearse", "merge.drop", "export", "copy", "help", "quit")
+    """While columns stop the merge."""
 
     def compose(self) -> ComposeResult:
         yield Document(id="dry-run", classes="panel", title="Dry run, nothing is changed")
@@ -157,7 +159,9 @@ class DryRunPage(MergePage):
         if found is None:
             return f"Every row of {wanted.losing} in the window is looked for on {wanted.into}."
         if found.blocked:
-            return "The tables of the two nodes differ: repair that first, or merge by the command line."
+            key = self.merge.key_for("merge.drop", "w")
+            or_else = f", or {key} leaves the columns out" if self.merge.unfit else ""
+            return f"The tables of the two nodes differ: repair the master's and look again{or_else}."
         return f"What only {wanted.losing} has. Read what is skipped, and what is not merged at all."
 
     def enter(self) -> None:
