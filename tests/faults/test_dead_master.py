@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import random
+import re
 import threading
 import time
 from pathlib import Path
 
-import pymysql
 import pytest
 from support.faultlab import Pool, fault_lab, writable_ones
+from support.latewrite import LateWrite
 from support.operating import is_writable, until
 
 from pfms_ha_tui.errors import SandboxError
 from pfms_ha_tui.operations.view import OperationState
 from pfms_ha_tui.sandbox import Flavor, SandboxNode, SandboxOptions
 from pfms_ha_tui.sandbox.sqlclient import SqlClient
+from pfms_ha_tui.worker.protocol import OrderKind
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -59,9 +59,7 @@ async def test_a_frozen_master_is_killed_before_it_is_replaced_and_keeps_no_writ
     async with fault_lab(tmp_path, await pool.cluster(pair(flavor))) as lab:
         await lab.rows(30)
         pid = lab.master.mysqld_pid
-        waiting = LateWrite(
-            lab.master.host, lab.sandbox.accounts.pandora.user, lab.sandbox.accounts.pandora.password
-        )
+        waiting = LateWrite(lab.sandbox, lab.master)
         await lab.caught_up()
         lab.master.freeze()
         waiting.send()
@@ -77,11 +75,7 @@ async def test_a_frozen_master_is_killed_before_it_is_replaced_and_keeps_no_writ
         await lab.worker.operation("rejoin")
         await lab.assert_nothing_lost(lab.slave)
         for node in (lab.master, lab.slave):
-            assert not await node.sql(
-                "SELECT 1 FROM tagente_datos WHERE id_agente_modulo = %s",
-                (LateWrite.MODULE,),
-                database="pandora",
-            )
+            assert not await waiting.is_on(node)
 
 
 async def test_a_short_freeze_is_no_failover(pool: Pool, tmp_path: Path) -> None:
@@ -207,6 +201,13 @@ async def test_a_slave_that_did_not_receive_when_its_master_died_is_no_heir_and_
             lambda state: state.diagnosis.kind == "MasterDeadNoCandidate", "a diagnosis"
         )
         assert not await is_writable(lab.slave)
+        plan = await lab.worker.plan(OrderKind.FAILOVER, lab.slave.label)
+        counted = rf"{lab.slave.label} has not received \d+ transactions .*tagente_datos"
+        assert re.match(counted, plan.impact[0]), plan.impact
+        await lab.master.ssh.stop()
+        plan = await lab.worker.plan(OrderKind.FAILOVER, lab.slave.label)
+        assert f"{lab.slave.label} has not received is unknown" in plan.impact[0], plan.impact
+        await lab.master.ssh.start()
         await lab.master.start()
         await lab.becomes_writable(lab.master)
         await lab.worker.operation("reopen")
@@ -272,28 +273,6 @@ async def test_when_both_were_dead_exactly_one_takes_writes_again_in_whatever_or
         await lab.assert_nothing_lost(heir)
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(1200)
-async def test_soak_of_short_faults_is_no_failover(pool: Pool, tmp_path: Path) -> None:
-    """Ten minutes of freezes and stopped SSH servers, all shorter than what counts."""
-    async with fault_lab(tmp_path, await pool.cluster(pair())) as lab:
-        end = time.monotonic() + 600
-        chance = random.Random(7)  # noqa: S311
-        while time.monotonic() < end:
-            victim = chance.choice([lab.master, lab.slave])
-            if chance.random() < 0.3:
-                await victim.ssh.stop()
-                await asyncio.sleep(chance.uniform(0.5, 5))
-                await victim.ssh.start()
-            else:
-                victim.freeze()
-                await asyncio.sleep(chance.uniform(0.2, 3.5))
-                victim.thaw()
-            await asyncio.sleep(chance.uniform(0.5, 4))
-        await lab.worker.ready()
-        await lab.no_failover()
-
-
 async def _read_position(slave: SandboxNode) -> int:
     row = await slave.replication()
     assert row is not None
@@ -311,39 +290,3 @@ def _write_50_mb(client: SqlClient) -> None:
             database="pandora",
             timeout=60,
         )
-
-
-class LateWrite:
-    """A write that is sent to a frozen server and waits in its socket."""
-
-    MODULE = 900003
-
-    def __init__(self, host: str, user: str, password: str) -> None:
-        self.acknowledged = False
-        self._connection = pymysql.connect(
-            host=host,
-            user=user,
-            password=password,
-            database="pandora",
-            autocommit=True,
-            ssl_disabled=True,
-            read_timeout=60,
-        )
-        self._thread = threading.Thread(target=self._write, daemon=True)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still waits."""
-        return self._thread.is_alive()
-
-    def send(self) -> None:
-        """Send it; returns at once."""
-        self._thread.start()
-
-    def _write(self) -> None:
-        with contextlib.suppress(pymysql.MySQLError, OSError), self._connection:
-            self._connection.query(
-                "INSERT INTO tagente_datos (id_agente_modulo, datos, utimestamp)"
-                f" VALUES ({self.MODULE}, 1, 1)"
-            )
-            self.acknowledged = True

@@ -1,7 +1,8 @@
-"""A worker that is killed by SIGKILL at one moment of an operation: ``doomed_worker.py KIND:STEP:WHEN ARGS``.
+"""SIGKILL at one moment of an operation: ``doomed_worker.py KIND:STEP:WHEN[:PID_FILE] ARGS``.
 
 WHEN is ``before`` (the step is journaled as begun, nothing of it is done) or ``after`` (it is done, and that
-is not journaled). Everything else is ``pfms-ha-tui ARGS`` as it is.
+is not journaled). It hits this worker, or once the process that the file names. Everything else is
+``pfms-ha-tui ARGS`` as it is.
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ from pfms_ha_tui.operations.ledger import Change, Ledger
 from pfms_ha_tui.operations.view import StepState
 
 
-def doom(kind: str, step: str, when: str) -> None:
+def doom(kind: str, step: str, when: str, pid_file: str | None = None) -> None:
     """Make the ledger deadly at that moment."""
     write = Ledger.write
+    killed: set[int] = set()
+
+    def kill() -> None:
+        victim = os.getpid() if pid_file is None else int(Path(pid_file).read_text())
+        if not killed:
+            killed.add(victim)
+            os.kill(victim, signal.SIGKILL)
 
     def deadly(self: Ledger, operation: int, change: Change) -> None:
         entry = change.entry
@@ -31,10 +39,10 @@ def doom(kind: str, step: str, when: str) -> None:
             and kind_of(self, operation) == kind
         )
         if there and entry is not None and when == "after" and entry.state is StepState.DONE:
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill()
         write(self, operation, change)
         if there and entry is not None and when == "before" and entry.state is StepState.RUNNING:
-            os.kill(os.getpid(), signal.SIGKILL)
+            kill()
 
     Ledger.write = deadly  # type: ignore[method-assign]
 

@@ -21,7 +21,7 @@ from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.config import load
 from pfms_ha_tui.errors import PfmsError, SandboxError, WorkerError
 from pfms_ha_tui.operations.view import OperationState, OperationView
-from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions
+from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxNode, SandboxOptions, SequencedRow
 from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import (
     ClusterRef,
@@ -31,12 +31,14 @@ from pfms_ha_tui.worker.protocol import (
     OperationsQuery,
     Order,
     OrderKind,
+    Plan,
     Start,
 )
 
 DEADLINE = 40.0
 CLUSTER = "sandbox"
 _DOOMED = Path(__file__).with_name("doomed_worker.py")
+_JUMPING = Path(__file__).with_name("jumping_worker.py")
 _LOG_TAIL = 6_000
 Setting = str | int | float | bool
 
@@ -45,10 +47,19 @@ class LabWorker:
     """One real worker process with a state directory of its own."""
 
     def __init__(
-        self, sandbox: Sandbox, directory: Path, settings: dict[str, Setting], *, doom: str | None = None
+        self,
+        sandbox: Sandbox,
+        directory: Path,
+        settings: dict[str, Setting],
+        *,
+        doom: str | None = None,
+        place: SandboxNode | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.sandbox = sandbox
+        self._prefix = sandbox.exec_prefix if place is None else place.prefix
+        self._clock = directory / "clock"
+        self._clock.write_text("0")
         self.directory = directory
         self.config = config_for(sandbox, directory, mode="automatic")
         lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
@@ -59,12 +70,21 @@ class LabWorker:
         self._client: WorkerClient | None = None
         self.start(doom=doom)
 
-    def start(self, *, doom: str | None = None) -> None:
-        """Start the process; ``doom`` names the moment of its death, see ``doomed_worker``."""
-        program = [str(_DOOMED), doom] if doom is not None else ["-m", "pfms_ha_tui"]
+    def start(self, *, doom: str | None = None, jumping: bool = False) -> None:
+        """Start the process.
+
+        Args:
+            doom: The moment of its death, or of another process's, see ``doomed_worker``.
+            jumping: Whether :meth:`jump` turns its clock.
+        """
+        program = ["-m", "pfms_ha_tui"]
+        if doom is not None:
+            program = [str(_DOOMED), doom]
+        elif jumping:
+            program = [str(_JUMPING), str(self._clock)]
         with (self.directory / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
-                [*self.sandbox.exec_prefix, sys.executable, *program, "worker", "--config", str(self.config)],
+                [*self._prefix, sys.executable, *program, "worker", "--config", str(self.config)],
                 env={**os.environ, **self.sandbox.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -75,6 +95,12 @@ class LabWorker:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
+
+    def jump(self, seconds: float) -> None:
+        """Its wall clock is so much ahead of the true one (negative: behind) from now on."""
+        fresh = self._clock.with_suffix(".new")
+        fresh.write_text(str(seconds))
+        fresh.replace(self._clock)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -209,6 +235,11 @@ class LabWorker:
         start = Start(order=Order(cluster=CLUSTER, kind=kind, target=target), confirm=confirm)
         return await (await self.client()).call("start", start, OperationView)
 
+    async def plan(self, kind: OrderKind, target: str | None) -> Plan:
+        """What an operation would do and cost."""
+        order = Order(cluster=CLUSTER, kind=kind, target=target)
+        return await (await self.client()).call("plan", order, Plan)
+
     async def acknowledge(self) -> None:
         """Lift the block after a failover."""
         await (await self.client()).call("acknowledge", ClusterRef(cluster=CLUSTER), Nothing)
@@ -238,6 +269,7 @@ class FaultLab:
         self.restarts_before = len(sandbox.restarts())
         self.sampler = Sampler(sandbox)
         self.workers: list[LabWorker] = []
+        self._earlier = frozenset(sandbox.writer.acknowledged())
         self.not_ours: tuple[str, ...] = ()
         """Nodes that nobody could close, so that they may be writable beside another one."""
 
@@ -256,9 +288,11 @@ class FaultLab:
         if master is not self.master:
             self.slave, self.master = self.master, master
 
-    def add_worker(self, name: str = "worker", *, doom: str | None = None) -> LabWorker:
-        """One more worker, with a journal of its own."""
-        worker = LabWorker(self.sandbox, self.directory / name, self.settings, doom=doom)
+    def add_worker(
+        self, name: str = "worker", *, doom: str | None = None, place: SandboxNode | None = None
+    ) -> LabWorker:
+        """One more worker, with a journal of its own, on a host of its own or on that of a node."""
+        worker = LabWorker(self.sandbox, self.directory / name, self.settings, doom=doom, place=place)
         self.workers.append(worker)
         return worker
 
@@ -271,7 +305,7 @@ class FaultLab:
         await self.sandbox.writer.pause()
 
         async def look() -> bool:
-            return not await self.sandbox.writer.lost_on(self.slave) and await self._equal()
+            return not await self.lost_on(self.slave) and await self._equal()
 
         await until(look, f"{self.slave.label} to have everything")
 
@@ -326,14 +360,24 @@ class FaultLab:
             timeout,
         )
 
+    async def lost_on(self, node: SandboxNode) -> list[SequencedRow]:
+        """Rows acknowledged since the beginning that a node does not have; the writer should pause."""
+        return [row for row in await self.sandbox.writer.lost_on(node) if row not in self._earlier]
+
     async def assert_nothing_lost(self, node: SandboxNode) -> None:
         """Every acknowledged row is there, once; sharp if replication is semi-synchronous, or nobody died."""
         await self.sandbox.writer.pause()
-        lost = await self.sandbox.writer.lost_on(node)
+        lost = await self.lost_on(node)
         twice = [row for row, count in (await self.sandbox.writer.rows_on(node)).items() if count > 1]
         await self.sandbox.writer.resume()
         assert not lost, f"{len(lost)} acknowledged rows are not on {node.label}: {lost[:10]}"
         assert not twice, f"{len(twice)} rows are twice on {node.label}: {twice[:10]}"
+
+    async def check_rows(self) -> None:
+        """Semi-synchronous, what was acknowledged was received: it is on the node that takes the writes."""
+        writable = [node for node in await writable_ones(self.sandbox) if node.label not in self.not_ours]
+        if self.sandbox.options.semi_sync and len(writable) == 1:
+            await self.assert_nothing_lost(writable[0])
 
     def check(self) -> None:
         """What must hold in every fault."""
@@ -351,6 +395,7 @@ class FaultLab:
         assert self.master.mysqld_pid == self._pid
         assert await is_writable(self.master)
         assert await follows(self.slave, self.master)
+        await self.assert_nothing_lost(self.master)
 
 
 async def writable_ones(sandbox: Sandbox) -> list[SandboxNode]:
@@ -425,6 +470,7 @@ async def fault_lab(
                     for worker in lab.workers:
                         await worker.ready()
                 yield lab
+                await lab.check_rows()
             finally:
                 for worker in lab.workers:
                     with contextlib.suppress(PfmsError):
