@@ -163,7 +163,7 @@ ACTIONS: Mapping[str, Action] = {
             run=orders.open_clone, why_not=orders.why_not_clone,
         ),
         Action(
-            id="merge", keys="m", title="Merge", drop=4,
+            id="merge", keys="m", title="Merge", drop=2,
             about="Wizard: two masters wrote; add what only one side has to the other, row by row.",
             run=orders.open_merge, why_not=orders.why_not_merge,
         ),

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Grid
 
+from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
 from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.actions import bindings
 from pfms_ha_tui.console.scene import Scene
@@ -28,6 +29,8 @@ LEAST_TOP = 9
 LEAST_TIMELINE = 4
 SHOWN = 200
 """Events on the dashboard; the timeline screen has them all."""
+ROOM_FOR_MERGE = 100
+"""Columns from which on the line of keys names the merge also where nothing is to be merged."""
 MANY_NODES = 8
 """From so many nodes on the filter is about them too; a few are never hidden."""
 
@@ -51,6 +54,15 @@ class Dashboard(ConsoleScreen):
         self._choice = Choice()
         self._fold: tuple[int, ...] = ()
         """How the panes are laid out now."""
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """With two masters the merge stands first; else a narrow line has no room for it."""
+        state = self.scene.state
+        others = tuple(key for key in self.KEYS if key != "merge")
+        if state is not None and state.diagnosis.kind is DiagnosisKind.SPLIT_BRAIN:
+            return ("merge", *others)
+        return self.KEYS if self.size.width >= ROOM_FOR_MERGE else others
 
     def body(self) -> ComposeResult:
         with Grid(id="top"):

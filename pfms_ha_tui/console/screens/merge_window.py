@@ -81,8 +81,7 @@ class WindowPage(MergePage):
             if answer is not None:
                 self.merge.run_worker(self._read(kind, answer), group="moment", exit_on_error=False)
 
-        words = f"{problem} {asked}" if problem else asked
-        self.app.push_screen(LineOfText("Begin" if kind == _START else "End", words, text), typed)
+        self.app.push_screen(LineOfText("Begin" if kind == _START else "End", problem or asked, text), typed)
 
     async def _read(self, kind: str, text: str) -> None:
         try:

@@ -32,8 +32,9 @@ _MOST_SAMPLES = 4
 
 def moment_words(moment: Moment, *, whole: bool) -> str:
     """A moment as a person reads it; with its offset where the zone's name is not enough, or if asked for."""
-    offset = f" ({moment.offset})" if whole or moment.comes_twice else ""
-    return f"{moment.text} {moment.zone}{offset}"
+    if whole:
+        return f"{moment.text} {moment.zone} ({moment.offset})"
+    return f"{moment.text} {moment.offset if moment.comes_twice else moment.zone}"
 
 
 def sides_lines(split: Split, losing: str, now: float, width: int) -> list[Line]:
@@ -191,6 +192,8 @@ def _axis(columns: Sequence[RowsPerSpan], inside: Sequence[bool]) -> Line:
 def _times(columns: Sequence[RowsPerSpan], width: int) -> Line:
     first, last = columns[0].start, columns[-1].start + columns[-1].seconds
     pattern = "%d %b %H:%M" if last - first >= 20 * 3600 else "%H:%M"
+    if last - first > 4 * 86_400:
+        pattern = "%d %b"
     if last - first > 300 * 86_400:
         pattern = "%b %Y"
     names = [_clock(at, pattern) for at in (first, (first + last) // 2, last)]
