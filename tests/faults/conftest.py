@@ -15,7 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each time, one after the other on what the one before left; what is long once."""
-    times: int = metafunc.config.getoption("--repeat")
+    times: int = metafunc.config.getoption("--repeat", 1)
     if times > 1 and metafunc.definition.get_closest_marker("soak") is None:
         metafunc.fixturenames.append("time")
         metafunc.parametrize("time", range(1, times + 1))
