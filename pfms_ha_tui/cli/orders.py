@@ -12,7 +12,6 @@ import msgspec
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.config import console_access
-from pfms_ha_tui.config.settings import CloneMethod, Transfer
 from pfms_ha_tui.console.format import latency, number, rate, share, size, span
 from pfms_ha_tui.console.glyphs import STEP
 from pfms_ha_tui.console.ink import clean
@@ -36,8 +35,6 @@ BEGIN_WITHIN = 60.0
 QUIET_FOR = 10.0
 """Seconds without a state after which the ledger is asked how the operation stands."""
 
-_GIVE_UP = "remove"
-"""Typed a second time where old data goes before the new is there."""
 _GOES_ON = (OperationState.RUNNING, OperationState.PLANNED)
 
 
@@ -126,16 +123,6 @@ class Ordering:
         self._arguments = arguments
         self._kind = OrderKind(arguments.kind)
 
-    @property
-    def _method(self) -> CloneMethod | None:
-        method: str | None = getattr(self._arguments, "method", None)
-        return CloneMethod(method) if method is not None else None
-
-    @property
-    def _transfer(self) -> Transfer | None:
-        transfer: str | None = getattr(self._arguments, "transfer", None)
-        return Transfer(transfer) if transfer is not None else None
-
     async def order(self, client: WorkerClient) -> Order:
         """What was typed, as an order."""
         return Order(
@@ -143,13 +130,11 @@ class Ordering:
             kind=self._kind,
             target=self._arguments.node,
             kill_long=getattr(self._arguments, "kill_long", False),
-            source=getattr(self._arguments, "source", None),
-            method=self._method,
-            transfer=self._transfer,
-            bandwidth=getattr(self._arguments, "bandwidth", None),
-            threads=getattr(self._arguments, "threads", None),
-            give_up_old=getattr(self._arguments, "give_up_old", False),
         )
+
+    async def plan(self, client: WorkerClient, order: Order) -> Plan:
+        """What it would do."""
+        return await client.call("plan", order, Plan)
 
     def agreed(self, order: Order, plan: Plan) -> Order:  # noqa: ARG002
         """The order once its plan was seen.
@@ -164,7 +149,7 @@ class Ordering:
         socket = console_access(self._arguments.config).socket
         async with await WorkerClient.connect(socket, client=f"cli {self._kind}") as client:
             order = await self.order(client)
-            plan = await client.call("plan", order, Plan)
+            plan = await self.plan(client, order)
             if plan.why_not is not None and not self._arguments.dry_run:
                 raise OperationError(f"{plan.operation.title} is refused: {plan.why_not}", code="refused")
             if not self._arguments.json:
@@ -173,7 +158,7 @@ class Ordering:
             order = self.agreed(order, plan)
             if self._arguments.dry_run:
                 return await self.rehearsed(client, order)
-            start = Start(order=order, confirm=await self._confirmed(plan))
+            start = Start(order=order, confirm=await self.confirmed(plan))
             begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
             if begun.state is OperationState.PLANNED:
                 sys.stdout.write("queued: it begins when the running operation has ended\n")
@@ -185,20 +170,19 @@ class Ordering:
         start = Start(order=order, dry_run=True)
         return self._end(await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN))
 
-    async def _confirmed(self, plan: Plan) -> str:
+    async def confirmed(self, plan: Plan) -> str:
+        """The label, once it is typed or ``--yes`` stands for it.
+
+        Raises:
+            OperationError: it is not confirmed.
+        """
         if self._arguments.yes:
             return plan.confirm
         if not sys.stdin.isatty():
             raise OperationError(
                 f"{plan.operation.title} is not confirmed", hint="without a terminal, --yes confirms it"
             )
-        await _typed(f"Type {plan.confirm} to go on, anything else to leave it: ", plan.confirm)
-        if getattr(self._arguments, "give_up_old", False):
-            await _typed(
-                f"If there is no room for both, the old data of {plan.confirm} is removed BEFORE the copy;"
-                f" should the copy fail, {plan.confirm} has no data.\nType {_GIVE_UP} if that is meant: ",
-                _GIVE_UP,
-            )
+        await typed(f"Type {plan.confirm} to go on, anything else to leave it: ", plan.confirm)
         return plan.confirm
 
     async def _followed(self, client: WorkerClient, cluster: str, begun: OperationView) -> OperationView:
@@ -243,7 +227,7 @@ class Ordering:
         return Exit.OK if view.state is OperationState.DONE else Exit.FAILED
 
 
-async def _typed(question: str, wanted: str) -> None:
+async def typed(question: str, wanted: str) -> None:
     """Go on only if the very word is typed.
 
     Raises:

@@ -175,7 +175,7 @@ def _add_changing(commands: Commands) -> None:
     _order(commands, "reopen", "make the unchanged master writable again after it restarted read-only")
 
     resync = _order(commands, "resync", "rebuild a slave from another node (clone)")
-    resync.set_defaults(kind="clone")
+    resync.set_defaults(kind="clone", run=lazily("resync", "resync"))
     resync.add_argument("--from", dest="source", metavar="NODE", help="whose data it gets (default: chosen)")
     methods = ("auto", "stream", "staged", "plugin", "script")
     resync.add_argument("--method", choices=methods, help="how (default: as configured)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,3 +123,51 @@ def test_acknowledging_nothing_is_said(demo: dict[str, Any]) -> None:
     done = run(demo, "ack")
     assert done.returncode == Exit.FAILED
     assert "no failover to acknowledge" in done.stderr
+
+
+def test_a_resync_shows_every_command_as_it_was_asked_for(demo: dict[str, Any]) -> None:
+    options = ("--method", "staged", "--bandwidth", "20 MB/s", "--threads", "2", "--dry-run")
+    done = run(demo, "resync", other(demo), *options)
+    assert done.returncode == Exit.OK, done.stderr
+    assert "--parallel=2" in done.stdout
+    assert "--bwlimit=19531" in done.stdout
+    assert (
+        "remove the old data" not in done.stdout.partition("remove_old")[0].partition("compare a sample")[0]
+    )
+
+
+def test_a_resync_that_the_hosts_speak_against_is_refused_with_everything(demo: dict[str, Any]) -> None:
+    done = run(demo, "resync", other(demo), "--method", "plugin", "--threads", "99", "--yes")
+    assert done.returncode == Exit.FAILED
+    assert "no CLONE plugin" in done.stderr
+    assert "99 threads" in done.stderr
+
+
+def test_old_data_that_may_go_first_needs_a_second_word(demo: dict[str, Any]) -> None:
+    label = other(demo)
+    primary, secondary = pty.openpty()
+    try:
+        os.write(primary, f"{label}\nyes\n".encode())
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pfms_ha_tui", "resync", label, "--give-up-old"),
+                *("--config", demo["config"]),
+            ],
+            stdin=secondary,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(primary)
+        os.close(secondary)
+    assert done.returncode == Exit.FAILED
+    assert "Type remove if that is meant" in done.stderr
+    assert "nothing was done" in done.stderr
+
+
+def test_a_bandwidth_that_is_none_is_a_usage_error(demo: dict[str, Any]) -> None:
+    done = run(demo, "resync", "node2", "--bandwidth", "3 parsecs")
+    assert done.returncode == Exit.USAGE
+    assert "20 MB/s" in done.stderr

@@ -68,11 +68,14 @@ async def test_the_clone_plugin_fills_a_new_datadir(
     sandbox = await sandbox_factory(SandboxOptions(flavor=Flavor.MYSQL, gtid=gtid))
     node1, node2 = sandbox.nodes
     async with surgery(sandbox, tmp_path / "ledger.db") as kit:
-        view = await clone_of(kit)
+        # so much that it limits nothing; that the plugin takes it is what counts
+        view = await clone_of(kit, bandwidth=2000 * 2**20)
 
         assert view.state is OperationState.DONE, view.text
         assert view.steps[0].text is not None
         assert "plugin" in view.steps[0].text
+        transfer = next(step for step in view.steps if step.name == "transfer")
+        assert "SET GLOBAL clone_max_data_bandwidth = 2000" in transfer.preview
         assert await follows(node2, node1)
         assert not await is_writable(node2)
         await sandbox.writer.pause()
