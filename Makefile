@@ -1,6 +1,7 @@
 # Two commands for newcomers: `make demo` and `make test`. Everything they need is installed on the way.
 
 PYTHON := .venv/bin/python
+JOBS ?= 2
 
 .PHONY: demo test lint bench soak screenshots clean
 
@@ -11,7 +12,7 @@ demo:
 test:
 	@tools/bootstrap test
 	@$(MAKE) --no-print-directory lint
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint:
 	.venv/bin/ruff check .

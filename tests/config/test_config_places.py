@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +16,18 @@ FILE = '[clusters.c]\nadmin_user = "a"\nadmin_password = "secret-word"\n[[cluste
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine of its own: /etc and /var/lib below a temporary folder."""
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A machine of its own: /etc and /var/lib below a temporary folder, whose path is short (sockets)."""
+    folder = tempfile.TemporaryDirectory(prefix="pfms-")
+    tmp_path = Path(folder.name)
     monkeypatch.setattr(places, "SYSTEM_CONFIG", tmp_path / "etc" / "config.toml")
     monkeypatch.setattr(places, "USUAL_PATH", tmp_path / "etc" / "pandora_server.conf")
     monkeypatch.setattr(loading, "USUAL_PATH", tmp_path / "etc" / "pandora_server.conf")
     monkeypatch.setattr(places, "SYSTEM_STATE", tmp_path / "var")
     monkeypatch.setattr(processes, "SYSTEM_STATE", tmp_path / "var")
     (tmp_path / "etc").mkdir()
-    return tmp_path
+    with folder:
+        yield tmp_path
 
 
 def put(path: Path, text: str = FILE) -> Path:
