@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.merge import throttle
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warning
+from pfms_ha_tui.operations.merge.ledger import load_state
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndo, MergeUndoParams
 from pfms_ha_tui.operations.merge.plan import MergePlan
+from pfms_ha_tui.operations.merge.repair import RepairParams, SplitRepair
 from pfms_ha_tui.operations.merge.window import SplitTimes, Window
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
@@ -235,3 +238,61 @@ def test_what_the_wizard_shows_can_cross_the_socket(divergence: Divergence) -> N
     assert facts.window.window.start <= BASE < facts.window.window.end
     assert all(side.writable for side in facts.sides)
     assert warning(facts, "node1", "node2") is not None
+
+
+def fill_now(divergence: Divergence, rows: int) -> None:
+    """Rows of the last minutes, half of them on both sides."""
+    now = int(time.time())
+    for node, offset in ((divergence.losing, 0), (divergence.master, rows // 2)):
+        insert(
+            node,
+            "tagente_datos",
+            [
+                {"id_agente_modulo": 1, "datos": n + offset, "utimestamp": now - 2 * rows + n + offset}
+                for n in range(rows)
+            ],
+        )
+
+
+async def test_a_repair_by_itself_whose_worker_stopped_goes_on_with_the_window_it_found(
+    divergence: Divergence, kit: Surgery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "_FIRST_BATCH", 5)
+    monkeypatch.setattr(throttle, "_LARGEST", 5)
+    fill_now(divergence, 200)
+    wanted = union(rows_of(divergence.master, "tagente_datos"), rows_of(divergence.losing, "tagente_datos"))
+    limited = replace(kit.cluster, merge=replace(kit.cluster.merge, max_rows_per_second=40))
+    asked = RepairParams(master="node1", losing="node2", archives=str(tmp_path / "archives"))
+    operation = SplitRepair(replace(kit.context, cluster=limited), asked)
+    running = asyncio.create_task(kit.engine.run(operation, actor="worker"))
+    await until(lambda: sum(rows_of(divergence.master, "tagente_datos").values()) > 200)
+    assert [mark.kind for mark in kit.context.records.marks()] == [MarkKind.DIVERGED]
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+    entry = kit.ledger.unfinished(kit.cluster.name)
+    assert entry is not None
+    view = await kit.engine.recover(SplitRepair.of(kit.context, entry.params), entry)
+    assert view.state is OperationState.DONE, view.text
+    assert rows_of(divergence.master, "tagente_datos") == wanted
+    assert len(list((tmp_path / "archives").iterdir())) == 1
+    assert [mark.kind for mark in kit.context.records.marks()] == [MarkKind.NEEDS_RESYNC]
+    assert (await divergence.losing.sql("SELECT @@GLOBAL.read_only AS r"))[0]["r"] == 1
+
+
+async def test_restoring_into_the_same_directory_again_keeps_what_was_noted(
+    divergence: Divergence, kit: Surgery, tmp_path: Path
+) -> None:
+    fill(divergence)
+    await ordered(kit, params(tmp_path))
+    archive = str(next((tmp_path / "archives").iterdir()))
+    undo = MergeUndo(kit.context, MergeUndoParams(directory=archive, master="node1"))
+    assert (await kit.engine.run(undo, actor="carol")).state is OperationState.DONE
+    directory = tmp_path / "again"
+    asked = MergeParams(master="node1", archives=str(tmp_path), restore=archive, directory=str(directory))
+    assert (await ordered(kit, asked)).state is OperationState.DONE
+    noted = load_state(directory)
+    assert noted is not None
+    assert (await ordered(kit, asked)).state is OperationState.DONE
+    assert load_state(directory) == noted

@@ -17,13 +17,16 @@ from pfms_ha_tui.config.settings import HookEvent
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.aftermath import EventStep, HookStep
 from pfms_ha_tui.operations.context import ClusterOperation, Context
+from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
 from pfms_ha_tui.operations.merge.evidence import wrong_direction
 from pfms_ha_tui.operations.merge.facts import Known, evidence_of
+from pfms_ha_tui.operations.merge.ledger import load_state
 from pfms_ha_tui.operations.merge.merging import (
     Merge,
     MergeRequest,
     apply_directory,
+    archive_path,
     directory_name,
     make_directory,
     start_restore,
@@ -271,7 +274,7 @@ class ArchiveRows(MergeStep):
             summary = await on_thread(run, lambda control: job.archive(directory, control))
         else:
             archive = Path(asked.restore or "")
-            summary = await asyncio.to_thread(start_restore, archive, directory)
+            summary = await asyncio.to_thread(_restoring, archive, directory)
         return summary_line(summary)
 
     async def _directory(self, run: StepRun) -> Path:
@@ -285,6 +288,15 @@ class ArchiveRows(MergeStep):
             path = await asyncio.to_thread(make_directory, Path(asked.archives), name)
         await run.note(directory=str(path))
         return path
+
+
+def _restoring(archive: Path, directory: Path) -> ArchiveSummary:
+    """Begin to restore an archive, or go on: what was noted of a restore that was interrupted stays."""
+    if load_state(directory) is None:
+        return start_restore(archive, directory)
+    with Archive(archive_path(archive)) as opened:
+        opened.check()
+        return opened.summary
 
 
 class AddRows(MergeStep):
