@@ -79,6 +79,15 @@ async def test_a_source_that_does_not_replicate_is_refused_unless_a_person_insis
     await until(lambda: follows(node2, node1), "node2 to follow")
     nothing_left(kit.sandbox)
 
+    # whoever is followed by another node is no target
+    await node3.sql("STOP SLAVE")
+    await node3.sql(f"CHANGE MASTER TO MASTER_HOST = '{node2.host}', MASTER_PORT = {node2.port}")
+    await node3.sql("START SLAVE IO_THREAD")
+    await until(lambda: node2.sql("SHOW SLAVE HOSTS"), "node2 to be followed")
+    view = await clone_of(kit)
+    assert view.state is OperationState.FAILED
+    assert "node2 has slaves of its own: let them follow node1 first" in (view.text or "")
+
 
 @needs_root
 async def test_without_room_for_both_the_old_data_goes_only_after_a_second_confirmation(kit: Surgery) -> None:

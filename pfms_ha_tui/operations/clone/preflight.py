@@ -17,7 +17,7 @@ from pfms_ha_tui.operations.clone.host import Host, client_check, host_of
 from pfms_ha_tui.operations.clone.means import Findings, Means
 from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
 from pfms_ha_tui.operations.clone.proof import Place, insane, look, prove
-from pfms_ha_tui.operations.clone.servers import applies_in_parallel, kept_outside
+from pfms_ha_tui.operations.clone.servers import applies_in_parallel, has_slaves, kept_outside
 from pfms_ha_tui.operations.clone.tools import Tool
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
 
@@ -196,7 +196,7 @@ class Preflight:
                 found.tls = allowed.lower() == "yes"
             if not await link.is_read_only():
                 self._complain(f"{params.target} is writable: it may serve Pandora; lock it first")
-            if await link.query(link.dialect.show_replicas):
+            if await has_slaves(link, self._operation):
                 self._complain(
                     f"{params.target} has slaves of its own: let them follow {params.master} first"
                 )

@@ -1,11 +1,12 @@
-"""What a server says of itself that speaks against a copy of its datadir alone."""
+"""What a server says of itself that speaks against a clone of it, or to it."""
 
 from __future__ import annotations
 
 from pfms_ha_tui.nodes.failures import SqlError, clean
-from pfms_ha_tui.nodes.parsing import text
+from pfms_ha_tui.nodes.parsing import integer, slaves_seen, text
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.clone.proof import Place
+from pfms_ha_tui.operations.context import ClusterOperation
 
 
 async def applies_in_parallel(link: Link) -> bool:
@@ -42,3 +43,27 @@ async def kept_outside(link: Link, place: Place) -> str | None:
 
 async def _said_datadir(link: Link) -> str:
     return text((await link.query("SELECT @@datadir AS d"))[0], "d")
+
+
+async def has_slaves(link: Link, operation: ClusterOperation) -> bool:
+    """Whether anybody follows this server.
+
+    It lists a slave for a while after that has gone, until it finds the connection closed: so after a change
+    of roles an old master seems to be followed by the new one. Who says itself that it follows somebody else,
+    or nobody, does not count.
+    """
+    listed = {slave.server_id for slave in slaves_seen(await link.query(link.dialect.show_replicas))}
+    if not listed:
+        return False
+    own = integer((await link.query("SELECT @@server_id AS id"))[0], "id")
+    for label in operation.labels:
+        other = await operation.try_link(label) if label != link.label else None
+        if other is None:
+            continue
+        state = await other.replication()
+        here = (link.node.host, link.node.port)
+        if state is None or (
+            state.source_server_id != own and (state.source_host, state.source_port) != here
+        ):
+            listed.discard(integer((await other.query("SELECT @@server_id AS id"))[0], "id") or 0)
+    return bool(listed)
