@@ -158,7 +158,7 @@ ACTIONS: Mapping[str, Action] = {
             why_not=lambda scene, node: orders.why_not_order(OrderKind.CLONE, scene, node),
         ),
         Action(
-            id="clone", keys="c", title="Clone", drop=4,
+            id="clone", keys="c", title="Clone", drop=3,
             about="Wizard: rebuild a slave, choosing source, method and speed; every check first.",
             run=orders.open_clone, why_not=orders.why_not_clone,
         ),
