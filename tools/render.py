@@ -48,7 +48,7 @@ def main() -> int:
     source.add_argument("--socket", type=Path, help="of a running worker")
     source.add_argument("--state", help="of the tests, several separated by commas for several clusters")
     parser.add_argument("--size", default="120x40", help="columns x lines")
-    parser.add_argument("--keys", default="", help="keys to press first, separated by blanks")
+    parser.add_argument("--keys", default="", help="keys to press first, separated by blanks; wait:2 = 2 s")
     parser.add_argument("--theme", default="dark")
     parser.add_argument("--lost", type=float, help="the worker went away so many seconds ago (with --state)")
     parser.add_argument("--ascii", action="store_true")
@@ -91,6 +91,9 @@ async def from_worker(
             while app.board.phase.value == "up":
                 await pilot.pause(0.05)
         for key in keys:
+            if key.startswith("wait:"):
+                await pilot.pause(float(key.removeprefix("wait:")))
+                continue
             await pilot.press(key)
             await pilot.pause(0.1)
         await pilot.pause(0.3)

@@ -39,6 +39,11 @@ def main() -> int:
         shoot(described, "plan-120x40", keys="j s")
         run(described, "switchover", "node2", "--yes")
         shoot(described, "operation-120x40", keys="o")
+    with cluster("--scenario", "split-brain") as described:
+        shoot(described, "merge-who-lost-120x40", keys="m wait:3")
+        shoot(described, "merge-window-120x40", keys="m wait:3 enter wait:2")
+        shoot(described, "merge-dry-run-120x40", keys="m wait:3 enter wait:2 enter wait:3")
+        shoot(described, "merge-dry-run-80x24", size="80x24", keys="m wait:3 enter wait:2 enter wait:3")
     return 0
 
 

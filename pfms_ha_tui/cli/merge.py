@@ -16,6 +16,7 @@ from pfms_ha_tui.cli.orders import Ordering, chosen_cluster, progress_words
 from pfms_ha_tui.console.format import number
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations.view import OperationView
 from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import Order, OrderKind, Plan
 from pfms_ha_tui.worker.protocol_merge import (
@@ -66,6 +67,13 @@ class _Merging(Ordering):
             )
         sys.stderr.write(f"WRONG DIRECTION? {clean(plan.warning)}\n")
         return replace(order, anyway=True)
+
+    def _end(self, view: OperationView) -> int:
+        status = super()._end(view)
+        losing: str | None = self._arguments.node
+        if status == Exit.OK and losing is not None and not self._arguments.json:
+            sys.stdout.write(f"next: pfms-ha-tui resync {losing}\n")
+        return status
 
     async def rehearsed(self, client: WorkerClient, order: Order) -> int:
         if order.target is None:

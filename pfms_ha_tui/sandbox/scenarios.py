@@ -224,10 +224,10 @@ _Number = tuple[int, float | str, int]
 
 
 def _numbers(begin: int, end: int, *, agents: range, offset: float) -> list[_Number]:
-    """One measurement of each agent twice a minute."""
+    """One measurement of each agent every few seconds."""
     return [
         ((agent - 1) * MODULES_PER_AGENT + 1, round(offset + at % 97, 2), at)
-        for at in range(begin, end, 30)
+        for at in range(begin, end, 3)
         for agent in agents
     ]
 

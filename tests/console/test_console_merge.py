@@ -162,13 +162,28 @@ async def test_a_window_that_ends_before_it_begins_goes_nowhere(folder: Path) ->
 async def test_a_preset_fills_in_both_ends(folder: Path) -> None:
     async with wizard(folder) as (stage, _):
         await to_window(stage)
-        await stage.press("j", "j", "j", "j", "enter")
+        await stage.press("j", "j", "j", "j", "j", "enter")
         await stage.until_text("Chosen by you")
         screen = stage.app.screen
         assert isinstance(screen, MergeWizard)
         assert screen.wanted.start is not None
         assert screen.wanted.end is not None
         assert (screen.wanted.start.at, screen.wanted.end.at) == (NOW - 3600, NOW)
+
+
+async def test_other_tables_are_merged_when_they_are_named(folder: Path) -> None:
+    async with wizard(folder) as (stage, script):
+        await to_window(stage)
+        await stage.press("j", "j", "j", "enter")
+        await stage.until_text("Only these tables")
+        await typed(stage, "tevento, tagente_datos_log4x tevento")
+        await stage.until_text("tables tevento, tagente_datos_log4x")
+        await stage.press("g", "enter")
+        await stage.until_text("would be added")
+        assert script.asked[-1].tables == ("tevento", "tagente_datos_log4x")
+        screen = stage.app.screen
+        assert isinstance(screen, MergeWizard)
+        assert screen.wanted.order.tables == ("tevento", "tagente_datos_log4x")
 
 
 async def test_a_long_dry_run_says_how_far_it_is_and_cannot_be_skipped(folder: Path) -> None:

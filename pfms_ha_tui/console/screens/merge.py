@@ -50,6 +50,8 @@ class Wanted:
     end: Moment | None = None
     anyway: bool = False
     """Its label was typed although it looks like the wrong direction."""
+    tables: tuple[str, ...] | None = None
+    """Only these; ``None`` = as configured."""
     left_out: tuple[str, ...] = ()
     """``table.column`` that is archived, not merged."""
 
@@ -64,6 +66,7 @@ class Wanted:
             into=self.into,
             start=self.start.at,
             end=self.end.at,
+            tables=self.tables,
             drop_columns=self.left_out,
         )
 
@@ -78,6 +81,7 @@ class Wanted:
             start=f"@{self.start.at}" if self.start is not None else None,
             end=f"@{self.end.at}" if self.end is not None else None,
             anyway=self.anyway,
+            tables=self.tables,
             drop_columns=self.left_out,
         )
 

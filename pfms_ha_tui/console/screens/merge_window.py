@@ -16,7 +16,7 @@ from pfms_ha_tui.console.widgets.pane import Listing, Page, Pane
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.worker.protocol_merge import Moment, MomentQuery, MomentRead, WindowPreset
 
-_GO, _START, _END, _PRESET = "go", "start", "end", "preset"
+_GO, _START, _END, _TABLES, _PRESET = "go", "start", "end", "tables", "preset"
 WIDE = 110
 """Columns of the terminal from which on the list has room for offsets."""
 
@@ -62,6 +62,8 @@ class WindowPage(MergePage):
         elif kind == _PRESET:
             preset = self._presets[int(place)]
             self.merge.choose(replace(wanted, start=preset.start, end=preset.end))
+        elif kind == _TABLES:
+            self._choose_tables()
         else:
             moment = wanted.start if kind == _START else wanted.end
             self._edit(kind, _editable(moment), "")
@@ -69,6 +71,28 @@ class WindowPage(MergePage):
     @property
     def _presets(self) -> tuple[WindowPreset, ...]:
         return self.merge.split.presets if self.merge.split is not None else ()
+
+    @property
+    def _tables(self) -> tuple[str, ...]:
+        split, chosen = self.merge.split, self.merge.wanted.tables
+        return chosen if chosen is not None else split.tables if split is not None else ()
+
+    def _choose_tables(self) -> None:
+        """Ask for the names; the worker knows which can be merged."""
+
+        def typed(answer: str | None) -> None:
+            if answer is None:
+                return
+            names = tuple(dict.fromkeys(answer.replace(",", " ").split()))
+            usual = self.merge.split.tables if self.merge.split is not None else ()
+            chosen = None if not names or names == usual else names
+            self.merge.choose(replace(self.merge.wanted, tables=chosen))
+
+        text = (
+            "Only these tables, separated by blanks; empty = as configured. Others that can be merged:"
+            " tagente_datos_inc, tagente_datos_log4x, and those of merge_tables in the settings."
+        )
+        self.app.push_screen(LineOfText("Tables", text, " ".join(self._tables)), typed)
 
     def _edit(self, kind: str, text: str, problem: str) -> None:
         """Ask for one end of the window until it is a moment."""
@@ -143,8 +167,12 @@ class WindowPage(MergePage):
         keys = [_GO]
         for kind, name, moment in ((_START, "begin", wanted.start), (_END, "end", wanted.end)):
             shown = moment_words(moment, whole=wide) if moment is not None else "not chosen"
-            lines.append(line((f"{name:6}", Ink.DIM), (clean(shown), Ink.PLAIN)))
+            lines.append(line((f"{name:7}", Ink.DIM), (clean(shown), Ink.PLAIN)))
             keys.append(kind)
+        usual = wanted.tables is None
+        names = ", ".join(self._tables)
+        lines.append(line(("tables ", Ink.DIM), (clean(names), Ink.PLAIN if usual else Ink.WARN)))
+        keys.append(_TABLES)
         for place, preset in enumerate(self._presets):
             same = wanted.start == preset.start and wanted.end == preset.end
             lines.append(line(("● " if same else "○ ", Ink.OK if same else Ink.DIM), clean(preset.title)))

@@ -121,16 +121,18 @@ def histogram_lines(
     if not buckets or width < 12 or height < 6:
         return [line(("no rows in sight", Ink.DIM))]
     columns = _columns(buckets, width)
+    each = _each(columns[0].seconds)
+    wide = max(1, width // len(columns))
+    columns = [one for one in columns for _ in range(wide)]
     scale = max((max(one.losing, one.master) for one in columns), default=0)
     inside = [one.start + one.seconds > window[0] and one.start < window[1] for one in columns]
     tall = max(1, min(8, (height - 6) // 2))
-    each = _each(columns[0].seconds)
     lines: list[Line] = []
     for label, ink, values in (
         (labels[0], Ink.BAD, [one.losing for one in columns]),
         (labels[1], Ink.OK, [one.master for one in columns]),
     ):
-        total = sum(value for value, within in zip(values, inside, strict=True) if within)
+        total = sum(value for value, within in zip(values, inside, strict=True) if within) // wide
         left = line((clean(label), Ink.STRONG), f" {fmt.number(total)} rows in the window")
         right = line((f"most {fmt.number(max(values))} in {each}", Ink.DIM))
         fits = width_of(left) + width_of(right) + 2 <= width

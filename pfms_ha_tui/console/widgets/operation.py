@@ -30,6 +30,11 @@ def plan_lines(plan: Plan, width: int) -> list[Line]:
     if plan.why_not is not None:
         lines += wrap(line(("✖ refused: ", Ink.BAD), (clean(plan.why_not), Ink.STRONG)), width, indent=2)
         lines.append(EMPTY)
+    if plan.warning is not None:
+        lines += wrap(
+            line(("✖ wrong direction? ", Ink.BAD), (clean(plan.warning), Ink.STRONG)), width, indent=2
+        )
+        lines.append(EMPTY)
     if plan.impact:
         lines += heading("What it costs")
         for sentence in plan.impact:
