@@ -55,12 +55,7 @@ def _about_resync(node: NodeState, facts: JournalFacts) -> Iterable[Finding]:
         )
     elif sync.state is SyncState.FAILED or name in facts.failed_resync:
         why = f": {words.quoted(sync.reason)}" if sync.reason else ""
-        text = (
-            f"The resync of {name} failed{why}"
-            if sync.state is SyncState.FAILED
-            else f"{name} needs a resync"
-        )
-        yield finding(down, Severity.CRITICAL, name, text, f"Resync {name}.")
+        yield finding(down, Severity.CRITICAL, name, f"{name} needs a resync{why}", f"Resync {name}.")
     elif sync.state is SyncState.RUNNING:
         done = f": {sync.percent:.0f} %" if sync.percent is not None else ""
         yield finding(down, Severity.WARNING, name, f"{name} is being resynced{done}")

@@ -188,7 +188,7 @@ def test_before_the_first_answer_nothing_is_known() -> None:
             change(sync=Sync(state=SyncState.FAILED, reason="disk full")),
             DiagnosisKind.SLAVE_DOWN,
             Severity.CRITICAL,
-            "The resync of node2 failed: disk full.",
+            "node2 needs a resync: disk full.",
             id="resync failed",
         ),
         pytest.param(
