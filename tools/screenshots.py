@@ -39,12 +39,34 @@ def main() -> int:
         shoot(described, "plan-120x40", keys="j s")
         run(described, "switchover", "node2", "--yes")
         shoot(described, "operation-120x40", keys="o")
+    clone()
     with cluster("--scenario", "split-brain") as described:
         shoot(described, "merge-who-lost-120x40", keys="m wait:3")
         shoot(described, "merge-window-120x40", keys="m wait:3 enter wait:2")
         shoot(described, "merge-dry-run-120x40", keys="m wait:3 enter wait:2 enter wait:3")
         shoot(described, "merge-dry-run-80x24", size="80x24", keys="m wait:3 enter wait:2 enter wait:3")
     return 0
+
+
+def clone() -> None:
+    """The wizard's pages, and a clone under way, so slowly that it is still there for its picture."""
+    method = "j c enter enter wait:3"
+    checks = f"{method} enter enter wait:4"
+    with cluster("--nodes", "3", "--rows", "200000") as described:
+        shoot(described, "clone-method-120x40", keys=method)
+        for size in ("80x24", "120x40"):
+            shoot(described, f"clone-checks-{size}", size=size, keys=checks)
+        shoot(described, "clone-plan-120x40", keys=f"{checks} enter wait:1")
+        command = [sys.executable, "-m", "pfms_ha_tui", "resync", "node2", "--bandwidth", "1 MB/s", "--yes"]
+        with subprocess.Popen(
+            [*command, "--config", described["config"]],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as resync:
+            time.sleep(8)
+            shoot(described, "clone-running-120x40", keys="o")
+            resync.wait(timeout=300)
 
 
 @contextlib.contextmanager
