@@ -79,7 +79,13 @@ async def settle(lab: FaultLab, worker: LabWorker) -> None:
     if not await writable_ones(lab.sandbox):
         # undone before the master was fenced; a worker that has never seen it alive asks a person
         assert next(one.state for one in await worker.operations()) is OperationState.FAILED
-        await worker.until_state(lambda state: not state.roles_known, "the state")
+        await worker.until_state(
+            lambda state: (
+                not state.roles_known
+                and (state.operation is None or state.operation.state is not OperationState.RUNNING)
+            ),
+            "a worker that asks for the master",
+        )
         await worker.order(OrderKind.FAILOVER, lab.slave.label, lab.slave.label)
         await lab.becomes_writable(lab.slave)
         await until(ended, "the end of the failover", 60)
