@@ -248,7 +248,8 @@ class _StepPrinter:
 
     def show(self, view: OperationView) -> None:
         for step in view.steps:
-            words = progress_words(step.progress) if step.progress is not None else ""
+            running = step.state is StepState.RUNNING
+            words = progress_words(step.progress) if step.progress is not None and running else ""
             now = (step.state, words)
             if step.state is StepState.WAITING or self._said.get(step.name) == now:
                 continue

@@ -62,6 +62,17 @@ async def test_who_lost_is_proposed_with_its_evidence_and_nothing_is_started(fol
         assert (script.started, script.asked) == ([], [])
 
 
+async def test_a_slave_as_it_should_be_is_not_proposed_as_one_that_lost(folder: Path) -> None:
+    script = MergeScript()
+    first, second = script.split.sides
+    slave = replace(second, follows="node1", writable=False)
+    script.split = replace(script.split, sides=(first, slave))
+    async with wizard(folder, script, size=SMALL) as (stage, _):
+        await stage.until_text("it is a slave of node1 now")
+        assert "and takes no writes: there is nothing" in " ".join(stage.text().split())
+        assert "✔ proposed" not in stage.text()
+
+
 async def test_the_whole_way_starts_exactly_what_was_shown_and_only_by_the_label(folder: Path) -> None:
     async with wizard(folder, size=SMALL) as (stage, script):
         await to_window(stage)

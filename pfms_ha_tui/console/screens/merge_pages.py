@@ -11,7 +11,7 @@ from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.ink import Ink, Line, clean, line, wrap
 from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.wizard import WizardPage
-from pfms_ha_tui.console.widgets.merge import dry_run_lines, sides_lines
+from pfms_ha_tui.console.widgets.merge import dry_run_lines, follows, sides_lines
 from pfms_ha_tui.console.widgets.operation import progress_line
 from pfms_ha_tui.console.widgets.pane import Document, Listing, Page
 from pfms_ha_tui.worker.protocol_merge import Split
@@ -94,8 +94,8 @@ class SidesPage(MergePage):
         before = directions.cursor_key
         directions.styles.height = min(6, max(1, len(pairs))) + 2
         directions.paint(
-            lambda width, _h: Page(
-                [_direction(losing, into, self.merge.split, width) for losing, into in pairs],
+            lambda _w, _h: Page(
+                [_direction(losing, into, self.merge.split) for losing, into in pairs],
                 keys=[_key(losing, into) for losing, into in pairs],
             )
         )
@@ -130,17 +130,19 @@ def _key(losing: str, into: str) -> str:
     return f"{losing}\0{into}"
 
 
-def _direction(losing: str, into: str, split: Split | None, width: int) -> Line:
+def _direction(losing: str, into: str, split: Split | None) -> Line:
     known = split is not None and {losing, into} == {side.label for side in split.sides}
     words = line((clean(losing), Ink.STRONG), f" lost {_ARROW} its rows go into ", (clean(into), Ink.STRONG))
     if split is None or not known:
         return words
     if split.warnings.get(losing) is not None:
         return words + line(("   ✖ looks like the wrong direction", Ink.BAD))
+    if follows(split, losing):
+        return words + line((f"   ▲ it is a slave of {clean(into)} now", Ink.WARN))
     if losing == split.losing:
         sign = ("   ✔ proposed", Ink.OK) if split.certain else ("   ▲ proposed, not certain", Ink.WARN)
         return words + line(sign)
-    return words if width < 0 else words + line(("   the other way round", Ink.DIM))
+    return words + line(("   the other way round", Ink.DIM))
 
 
 class DryRunPage(MergePage):

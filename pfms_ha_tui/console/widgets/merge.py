@@ -43,6 +43,12 @@ def sides_lines(split: Split, losing: str, now: float, width: int) -> list[Line]
     column = max(16, min(34, (width - _FACTS) // 2))
     lines: list[Line] = []
     wrong = split.warnings.get(losing)
+    if follows(split, losing):
+        words = (
+            f"{clean(lost.label)} is a slave of {clean(stays.label)} now, and takes no writes: there is nothing"
+            " to merge, unless it was a master before and rows of that time are missed."
+        )
+        lines += wrap(line(("▲ ", Ink.WARN), (words, Ink.STRONG)), width, indent=2)
     if wrong is not None:
         lines += wrap(line(("✖ wrong direction? ", Ink.BAD), (clean(wrong), Ink.STRONG)), width, indent=2)
     elif losing == split.losing:
@@ -65,6 +71,14 @@ def sides_lines(split: Split, losing: str, now: float, width: int) -> list[Line]
             + crop(line((second, ink)), column)
         )
     return lines
+
+
+def follows(split: Split, losing: str) -> bool:
+    """Whether the side that is taken for the losing one is a slave of the other, as it should be."""
+    other = next((side.label for side in split.sides if side.label != losing), None)
+    return any(
+        side.label == losing and side.follows == other and side.writable is False for side in split.sides
+    )
 
 
 def _facts(split: Split, sides: Sequence[SplitSide], now: float) -> Iterator[tuple[str, tuple[str, str]]]:
