@@ -45,8 +45,8 @@ def sides_lines(split: Split, losing: str, now: float, width: int) -> list[Line]
     wrong = split.warnings.get(losing)
     if follows(split, losing):
         words = (
-            f"{clean(lost.label)} is a slave of {clean(stays.label)} now, and takes no writes: there is nothing"
-            " to merge, unless it was a master before and rows of that time are missed."
+            f"{clean(lost.label)} is a slave of {clean(stays.label)} now, and takes no writes: there is"
+            " nothing to merge, unless it was a master before and rows of that time are missed."
         )
         lines += wrap(line(("▲ ", Ink.WARN), (words, Ink.STRONG)), width, indent=2)
     if wrong is not None:
