@@ -9,12 +9,16 @@ from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.loss import measure_loss
+from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
+from pfms_ha_tui.worker.merges import merge_impact
 from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.protocol import Order, OrderKind
 
 
 async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOperation) -> tuple[str, ...]:
     """One sentence for each thing that will be lost, ended or changed."""
+    if isinstance(operation, MergeBack | MergeUndo):
+        return merge_impact(operation)
     snapshot = monitor.history[-1] if monitor.history else None
     label = monitor.state.diagnosis.master if monitor.state is not None else None
     master = snapshot.node(label) if snapshot is not None and label is not None else None
@@ -35,12 +39,6 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
             )
         case OrderKind.CLONE:
             return (f"All data of {order.target} is replaced.", _old_data(order))
-        case OrderKind.MERGE:
-            return (
-                f"{order.target} is locked: read-only, its clients ended. Nothing on it is deleted.",
-                "Everything in the window is written to an archive before anything is added.",
-                f"Only rows that {master.label} lacks are added to it.",
-            )
         case OrderKind.LOCK:
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
         case _:

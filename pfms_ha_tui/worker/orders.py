@@ -19,7 +19,7 @@ from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
 from pfms_ha_tui.worker.merge_methods import MergeMethods, known_of
-from pfms_ha_tui.worker.merges import merge_impact, why_wrong_way
+from pfms_ha_tui.worker.merges import why_wrong_way
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import (
     ClusterRef,
@@ -78,9 +78,7 @@ class Orders(Conductor):
             operation=_planned(operation, peer.actor),
             confirm=_confirm(operation, order),
             why_not=hands.builder.why_not(order),
-            impact=merge_impact(operation)
-            if isinstance(operation, MergeBack | MergeUndo)
-            else await impact_of(order, hands.monitor, operation),
+            impact=await impact_of(order, hands.monitor, operation),
             warning=await _warning(operation, hands),
         )
 
