@@ -18,6 +18,7 @@ from pfms_ha_tui.operations.merge.container import File, Writer
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.inventory import Inventory, Known, Owner, match
 from pfms_ha_tui.operations.merge.lookahead import Lookahead
+from pfms_ha_tui.operations.merge.merging import new_directory
 from pfms_ha_tui.operations.merge.prepare import prepare
 from pfms_ha_tui.operations.merge.reading import Reader, here
 from pfms_ha_tui.operations.merge.side import Side
@@ -208,6 +209,20 @@ def test_rows_equal_in_number_but_not_in_content_are_added(divergence: Divergenc
     assert rows_of(divergence.master, "tagente_datos") == before + Counter(
         repr_of(value(*one)) for one in [(1, 0), (2, 1), (3, 5), (3, 5)]
     )
+
+
+def test_the_proof_notices_a_row_that_was_replaced_by_another(divergence: Divergence, tmp_path: Path) -> None:
+    insert(divergence.losing, "tagente_datos", [value(1, n, BASE + n) for n in range(50)])
+    job = divergence.job(WINDOW, ["tagente_datos"])
+    directory = new_directory(tmp_path, "node2", "node1", 0.0)
+    job.archive(directory, Control())
+    result = job.apply(directory, Control())
+    assert job.verify(directory, result, Control()).good
+    divergence.master.client.query(
+        f"UPDATE tagente_datos SET datos = 7.5 WHERE utimestamp = {BASE + 20}", database="pandora"
+    )
+    check = job.verify(directory, result, Control())
+    assert [(one.there, one.missing, one.good) for one in check.tables] == [(49, 1, False)]
 
 
 def repr_of(values: dict[str, Any]) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ from pfms_ha_tui.operations.merge.side import Side
 from pfms_ha_tui.operations.merge.throttle import Lag, Pace, Throttle, no_slaves
 
 _UNHURRIED = Pace()
+_SAVE_EVERY = 1.0
+"""Seconds between notes of slices that both sides have."""
 
 
 def apply(
@@ -148,7 +150,7 @@ class _Merger:
 
     def _save(self, state: MergeState) -> None:
         save_state(self._directory, state)
-        self._state = state
+        self._state, self._saved_at = state, time.monotonic()
 
     # One table
 
@@ -158,7 +160,6 @@ class _Merger:
         if own.before is None:
             window = Reader(self._scout, there(prepared.layout)).count(self._window.start, self._window.end)
             own = replace(own, before=window - self._added[table])
-            self._save(self._state.with_table(table, own))
         self._looked_at += own.rows
         batches = Batches(
             self._master,
@@ -183,24 +184,27 @@ class _Merger:
                 tally = Tally()
                 self._merge_slice(prepared, one, look, known_owners, tally, batches)
                 own = _advanced(own, tally, batches, slices=at)
-                self._finish(table, own)
+                self._finish(table, own, changed=bool(tally.missing or tally.child_missing))
                 self._looked_at += tally.rows
                 self._tell()
-        if not own.late_done:
+        if prepared.children and not own.late_done:
             tally = Tally()
             self._merge_late(prepared, known_owners, tally, batches)
             own = replace(_advanced(own, tally, batches, slices=own.slices), late_done=True)
-            self._finish(table, own)
+            self._finish(table, own, changed=True)
         self._last = batches.last_batch
 
-    def _finish(self, table: str, own: TableState) -> None:
-        self._save(
-            replace(
-                self._state.with_table(table, own),
-                undo_length=self._undo.length,
-                quarantine_length=self._quarantine.length,
-            )
+    def _finish(self, table: str, own: TableState, *, changed: bool) -> None:
+        """Note a slice; at once if it changed the master, else soon: to look at it again does no harm."""
+        state = replace(
+            self._state.with_table(table, own),
+            undo_length=self._undo.length,
+            quarantine_length=self._quarantine.length,
         )
+        if changed or time.monotonic() - self._saved_at > _SAVE_EVERY:
+            self._save(state)
+        else:
+            self._state = state
 
     def _merge_slice(
         self,
@@ -225,8 +229,6 @@ class _Merger:
             batches.add_rows(rows, one.number)
 
     def _merge_late(self, prepared: Prepared, known_owners: Known, tally: Tally, batches: Batches) -> None:
-        if not prepared.children:
-            return
         reader = Reader(self._master, there(prepared.layout))
         comparison = FamilyComparison(prepared.layout, prepared.children, reader, known_owners, tally)
         parents = self._archive.late(prepared.table, prepared.table)

@@ -31,6 +31,11 @@ class Summed(Slice, Protocol):
 S = TypeVar("S", bound=Summed)
 
 
+def summable(layout: Layout, known: Known) -> bool:
+    """Whether sums of both sides tell anything: equal literals have to be equal rows, of the same thing."""
+    return layout.source is None and known.distinct
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What was seen of one slice."""
@@ -55,8 +60,7 @@ class Lookahead(Generic[S]):
     def __init__(self, reader: Reader, slices: Iterable[S], layout: Layout, known: Known) -> None:
         self._reader = reader
         self._slices = slices
-        # Sums tell something only where equal literals are equal rows, of the same thing.
-        self._summed = layout.source is None and known.distinct
+        self._summed = summable(layout, known)
         # Two threads: the sums of both sides are made at the same time.
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="look ahead")
         self._wary = self._unasked = 0

@@ -151,11 +151,18 @@ class Reader:
         )
         return int(str(rows[0]["n"]))
 
-    def sums(self, start: int, end: int) -> Sums | None:
-        """Rows and their checksum, made by the server; ``None`` when it cannot render one of them."""
+    def sums(self, start: int, end: int, *, forced: bool = True) -> Sums | None:
+        """Rows and their checksum, made by the server; ``None`` when it cannot render one of them.
+
+        Args:
+            start: Seconds, inclusive.
+            end: Seconds, exclusive.
+            forced: Along the time's index. For much of a table the server's own choice is twice as fast.
+        """
         certain = long_sql(self.shape.columns) is None
+        source = self._from if forced else f"FROM {quote_name(self.shape.table)}"
         rows = self.side.session.query(
-            f"SELECT COUNT(*) AS n, {checksum_sql(self.shape.row, certain=certain)} AS checksum {self._from}"
+            f"SELECT COUNT(*) AS n, {checksum_sql(self.shape.row, certain=certain)} AS checksum {source}"
             f" WHERE {self._range(start, end)}",
             timeout=READ_TIMEOUT,
         )
