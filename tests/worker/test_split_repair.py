@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.live_worker import LiveWorker, config_for, event_where, healthy
+from support.live_worker import LiveWorker, config_for, event_where, healthy, state_where
 
 from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
 from pfms_ha_tui.sandbox import Sandbox, SandboxOptions
+from pfms_ha_tui.sandbox.namespaces import WORKER
 from pfms_ha_tui.sandbox.scenarios import split_brain
 from pfms_ha_tui.sandbox.schema import DATABASE
 from pfms_ha_tui.worker.archives import archives_in
@@ -28,10 +31,10 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield started
 
 
-def config_with_autofix(sandbox: Sandbox, folder: Path) -> Path:
+def config_with_autofix(sandbox: Sandbox, folder: Path, *more: str) -> Path:
     path = config_for(sandbox, folder, mode="automatic")
-    text = path.read_text()
-    path.write_text(re.sub(r'(?m)^mode = ".*"$', 'mode = "automatic"\nsplitbrain_autofix = true', text))
+    lines = "\n".join(('mode = "automatic"', "splitbrain_autofix = true", *more))
+    path.write_text(re.sub(r'(?m)^mode = ".*"$', lines, path.read_text()))
     return path
 
 
@@ -80,3 +83,38 @@ async def test_two_masters_are_locked_archived_merged_and_cloned_by_itself(
             assert (await node2.sql(LOST_EVENTS, database=DATABASE))[0]["n"] == before + 24
     finally:
         worker.stop()
+
+
+@pytest.mark.netns
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_rows_that_a_cut_off_master_took_are_merged_when_it_is_back_and_it_is_cloned(
+    tmp_path: Path,
+) -> None:
+    async with Sandbox.start(SandboxOptions(rows=500, netns=True)) as sandbox:
+        node1, node2 = sandbox.nodes
+        policy = ('isolation_hold = "5s"', 'on_isolation = "promote"', "require_fencing = false")
+        worker = LiveWorker(sandbox, config_with_autofix(sandbox, tmp_path, *policy))
+        try:
+            async with await worker.connect() as client:
+                await healthy(client)
+                await state_where(client, lambda state: state.readiness.ready)
+                for one, other in ((WORKER, "node1"), ("node1", "node2")):
+                    sandbox.partitions.cut(one, other)
+                assert (await ended(client, "failover")).state is OperationState.DONE
+                now = int(time.time())
+                for number in range(5):
+                    row = "INSERT INTO tagente_datos (id_agente_modulo, datos, utimestamp) VALUES (1, 0.125, %s)"
+                    await node1.sql(row, (now + number,), database=DATABASE)
+                for one, other in ((WORKER, "node1"), ("node1", "node2")):
+                    sandbox.partitions.heal(one, other)
+
+                repair = await ended(client, "split-repair")
+                assert repair.state is OperationState.DONE, repair.text
+                clone = await ended(client, "clone")
+                assert (clone.state, clone.actor) == (OperationState.DONE, "worker"), clone.text
+                await healthy(client)
+            for node in (node1, node2):
+                kept = "SELECT COUNT(*) AS n FROM tagente_datos WHERE datos = 0.125"
+                assert (await node.sql(kept, database=DATABASE))[0]["n"] == 5
+        finally:
+            worker.stop()

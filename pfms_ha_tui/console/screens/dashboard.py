@@ -29,6 +29,8 @@ LEAST_TOP = 9
 LEAST_TIMELINE = 4
 SHOWN = 200
 """Events on the dashboard; the timeline screen has them all."""
+TO_MERGE = (DiagnosisKind.SPLIT_BRAIN, DiagnosisKind.DIVERGED)
+"""Where one side has rows that the other lacks."""
 ROOM_FOR_MERGE = 100
 """Columns from which on the line of keys names the merge also where nothing is to be merged."""
 MANY_NODES = 8
@@ -57,10 +59,10 @@ class Dashboard(ConsoleScreen):
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """With two masters the merge stands first; else a narrow line has no room for it."""
+        """Where there is something to merge, that stands first; else a narrow line has no room for it."""
         state = self.scene.state
         others = tuple(key for key in self.KEYS if key != "merge")
-        if state is not None and state.diagnosis.kind is DiagnosisKind.SPLIT_BRAIN:
+        if state is not None and state.diagnosis.kind in TO_MERGE:
             return ("merge", *others)
         return self.KEYS if self.size.width >= ROOM_FOR_MERGE else others
 
