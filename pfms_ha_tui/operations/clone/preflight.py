@@ -17,7 +17,12 @@ from pfms_ha_tui.operations.clone.host import Host, client_check, host_of
 from pfms_ha_tui.operations.clone.means import Findings, Means
 from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
 from pfms_ha_tui.operations.clone.proof import Place, insane, look, prove
-from pfms_ha_tui.operations.clone.servers import applies_in_parallel, has_slaves, kept_outside
+from pfms_ha_tui.operations.clone.servers import (
+    applies_in_parallel,
+    has_slaves,
+    kept_outside,
+    why_not_service,
+)
 from pfms_ha_tui.operations.clone.tools import Tool
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
 
@@ -207,6 +212,9 @@ class Preflight:
         if place is None or self._scripted:
             return
         self._complain(*(f"{params.target}: {reason}" for reason in insane(place)))
+        service = await why_not_service(host, found.target_proved.pid if found.target_proved else None)
+        if service is not None:
+            self._complain(f"{params.target}: {service}")
         if not place.may_rename:
             self._complain(
                 f"the account on {params.target} may not change {place.path}: use root, or sudo = true"

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from pfms_ha_tui.nodes.failures import SqlError, clean
 from pfms_ha_tui.nodes.parsing import integer, slaves_seen, text
+from pfms_ha_tui.nodes.service import NodeService
 from pfms_ha_tui.operations.access import Link
+from pfms_ha_tui.operations.clone.host import Host
 from pfms_ha_tui.operations.clone.proof import Place
 from pfms_ha_tui.operations.context import ClusterOperation
+
+_ANCESTORS = """
+p={pid}
+while [ "$p" -gt 1 ] 2>/dev/null; do
+  echo "$p"
+  p=$(awk '$1 == "PPid:" {{ print $2 }}' "/proc/$p/status" 2>/dev/null)
+done
+"""
 
 
 async def applies_in_parallel(link: Link) -> bool:
@@ -67,3 +77,34 @@ async def has_slaves(link: Link, operation: ClusterOperation) -> bool:
         ):
             listed.discard(integer((await other.query("SELECT @@server_id AS id"))[0], "id") or 0)
     return bool(listed)
+
+
+async def why_not_service(host: Host, pid: int | None) -> str | None:
+    """Why the node's service is not what starts and stops its server, as one sentence; ``None`` when it is.
+
+    A name that belongs to another server of the same host would stop that one, perhaps the master.
+
+    Args:
+        host: The target's.
+        pid: Its server's process, proved; ``None`` when it does not run.
+
+    Raises:
+        ShellError: the host knows no such service, or cannot be asked.
+    """
+    status = await NodeService(host.shell).status()
+    wrong = "set service to the one of this node"
+    if status.main_pid is None:
+        if pid is None or status.running:
+            return None
+        return (
+            f"its server is process {pid}, but its service {status.name} is {status.active}: start it by its"
+            f" service, or {wrong}"
+        )
+    if pid is None:
+        return (
+            f"its server does not run, but its service {status.name} has process {status.main_pid}: {wrong}"
+        )
+    said = await host.run(_ANCESTORS.format(pid=pid), "looking who started its server")
+    if str(status.main_pid) in said.split():
+        return None
+    return f"its server is process {pid}, its service {status.name} is process {status.main_pid}: {wrong}"
