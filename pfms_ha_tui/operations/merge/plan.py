@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from pfms_ha_tui.operations.merge.compare import Comparison, Tally
@@ -164,13 +165,11 @@ class Survey:
         looked_at = 0
         for prepared in self.preparation.tables:
             tally = Tally()
-            for _ in self._compared(prepared, tally, scouts):
-                control.check()
-                control.tell(
-                    MergeProgress(
-                        phase=Phase.PLAN, table=prepared.table, done=looked_at + tally.rows, total=None
-                    )
-                )
+            with closing(self._compared(prepared, tally, scouts)) as steps:
+                for _ in steps:
+                    control.check()
+                    done = looked_at + tally.rows
+                    control.tell(MergeProgress(phase=Phase.PLAN, table=prepared.table, done=done, total=None))
             looked_at += tally.rows
             skipped.update(tally.skipped)
             tables.append(
@@ -208,7 +207,7 @@ class Survey:
             seconds=time.monotonic() - started,
         )
 
-    def _compared(self, prepared: Prepared, tally: Tally, scouts: tuple[Side, Side]) -> Iterator[None]:
+    def _compared(self, prepared: Prepared, tally: Tally, scouts: tuple[Side, Side]) -> Generator[None]:
         """Compare slice after slice; each step is a moment to look up."""
         layout, window = prepared.layout, self.window
         source = Reader(self.losing, here(layout))

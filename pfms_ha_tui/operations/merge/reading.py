@@ -157,7 +157,7 @@ class Reader:
         Args:
             start: Seconds, inclusive.
             end: Seconds, exclusive.
-            forced: Along the time's index. For much of a table the server's own choice is twice as fast.
+            forced: Along the time's index. For much of a table the server's own way is twice as fast.
         """
         certain = long_sql(self.shape.columns) is None
         source = self._from if forced else f"FROM {quote_name(self.shape.table)}"

@@ -18,7 +18,7 @@ from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.facts import Known, gather
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.operation import LockLosing, MergeBack, MergeParams, MergeStep
-from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window
+from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window, differing
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import StepRun
 
@@ -26,6 +26,8 @@ START, END = "start", "end"
 """Facts: the window that was found."""
 UNSURE = 86_400
 """Seconds that the window begins earlier when the journal does not tell when the sides parted."""
+LATE = 30 * 86_400
+"""Seconds back to which rows are looked for that only one side has, however old they are."""
 BLIND = 7 * 86_400
 """Seconds looked back when neither the journal nor the data tell a beginning."""
 
@@ -118,11 +120,14 @@ class FindWindow(MergeStep):
         began = await context.apart_since()
         now = run.clock.wall()
 
-        def look(control: Control) -> Proposal | None:
+        def look(control: Control) -> tuple[Proposal | None, Window | None]:
             known = Known(journal_master=repair.master, split=SplitTimes(began=began))
-            return gather(context.cluster, repair.losing, repair.master, known, control, now=now).window
+            found = gather(context.cluster, repair.losing, repair.master, known, control, now=now).window
+            before = Window(max(0, int(now) - LATE), int(now) + 1)
+            request = MergeRequest(losing=repair.losing, master=repair.master, window=before)
+            return found, differing(Merge(context.cluster, request).histogram())
 
-        found = await on_thread(run, look)
+        found, late = await on_thread(run, look)
         if found is None:
             window, why = Window(max(0, int(now) - BLIND), int(now) + 1), "nobody knows since when"
         elif began is None:
@@ -130,6 +135,10 @@ class FindWindow(MergeStep):
             why = "; ".join((*found.reasons, "begun a day earlier, as the journal does not tell"))
         else:
             window, why = found.window, "; ".join(found.reasons)
+        if late is not None and late.start < window.start:
+            # Agents deliver what they had kept: their rows are older than the split.
+            window = Window(late.start, window.end)
+            why += "; begun with the oldest rows that only one side has"
         await run.note(**{START: window.start, END: window.end})
         self._repair.take(window)
         return f"{window.seconds} s: {why}"
