@@ -22,6 +22,8 @@ from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import OperationsQuery
 
 DEADLINE = 120.0
+LATE = "INSERT INTO tagente_datos (id_agente_modulo, datos, utimestamp) VALUES (1, 0.125, %s)"
+"""A measurement that an agent had kept for days, for one."""
 LOST_EVENTS = "SELECT COUNT(*) AS n FROM tevento WHERE evento LIKE 'Module&#x20;&#039;CPU&#x20;Load%%&#40;%%'"
 
 
@@ -103,8 +105,7 @@ async def test_rows_that_a_cut_off_master_took_are_merged_when_it_is_back_and_it
                 assert (await ended(client, "failover")).state is OperationState.DONE
                 now = int(time.time())
                 for number in range(5):
-                    row = "INSERT INTO tagente_datos (id_agente_modulo, datos, utimestamp) VALUES (1, 0.125, %s)"
-                    await node1.sql(row, (now + number,), database=DATABASE)
+                    await node1.sql(LATE, (now - number * 86_400,), database=DATABASE)
                 for one, other in ((WORKER, "node1"), ("node1", "node2")):
                     sandbox.partitions.heal(one, other)
 
