@@ -107,6 +107,8 @@ class _Merging(Ordering):
                 f"proposed: --start '{window.start.text} {window.start.offset}'"
                 f" --end '{window.end.text} {window.end.offset}' ({'; '.join(window.reasons)})"
             )
+            if split.older is not None:
+                hint += f"; rows differ before it too, since '{split.older.text} {split.older.offset}'"
         raise OperationError("a merge needs a window: --start and --end", code="window", hint=hint)
 
     async def _moments(self, client: WorkerClient, start: str, end: str) -> tuple[int, int]:

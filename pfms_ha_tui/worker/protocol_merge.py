@@ -122,6 +122,8 @@ class Split:
     """Seconds that the second side's clock is ahead of the first's."""
     window: ProposedWindow | None = None
     """``None`` when neither the journal nor the data tell one: the data do not differ."""
+    older: Moment | None = None
+    """Where rows differ too, before the proposed window: agents delivered late, or one side purged."""
     presets: tuple[WindowPreset, ...] = ()
     zone: str = ""
     """Of the worker's host: ``Europe/Paris``."""

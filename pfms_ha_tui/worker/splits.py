@@ -6,7 +6,7 @@ Everything here blocks: it asks the nodes, and is run as a look (:mod:`.looks`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warnin
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.plan import MergePlan
 from pfms_ha_tui.operations.merge.report import unknown_text
-from pfms_ha_tui.operations.merge.window import Window, WindowError, presets
+from pfms_ha_tui.operations.merge.window import Window, WindowError, differing, presets
 from pfms_ha_tui.pandora import hosts_file
 from pfms_ha_tui.pandora.entities import decode
 from pfms_ha_tui.worker.merges import local_zone, mappings_of, moment_of
@@ -40,6 +40,8 @@ from pfms_ha_tui.worker.protocol_merge import (
 
 EVENTS_BACK = 5000
 """How many events back the beginning of a split is looked for."""
+LOOK_BACK = 30 * 86_400
+"""Seconds back to which rows are looked for that differ before the split."""
 _LISTED = 1000
 """Modules and agents told by name."""
 _VERDICTS = frozenset(kind.value for kind in DiagnosisKind)
@@ -92,6 +94,7 @@ def split_of(cluster: ClusterSettings, one: str, other: str, known: Known, contr
         losing: sum(one.losing for one in buckets),
         master: sum(one.master for one in buckets),
     }
+    older = _older(cluster, losing, master, window, int(now))
     first, second = (_side(side, counted[side.label] if window is not None else None) for side in found.sides)
     return Split(
         sides=(first, second),
@@ -102,17 +105,37 @@ def split_of(cluster: ClusterSettings, one: str, other: str, known: Known, contr
         warnings=_warnings(found, (one, other)),
         skew=found.skew,
         window=_proposed(found, zone),
+        older=moment_of(older, zone) if older is not None else None,
         presets=tuple(
             WindowPreset(
-                title=preset.title,
-                start=moment_of(preset.window.start, zone),
-                end=moment_of(preset.window.end, zone),
+                title=title,
+                start=moment_of(one.start, zone),
+                end=moment_of(one.end, zone),
             )
-            for preset in presets(now, zone, found.window)
+            for title, one in _presets(now, zone, found, older)
         ),
         zone=str(zone),
         tables=tuple(spec.table for spec in merge.specs),
     )
+
+
+def _older(cluster: ClusterSettings, losing: str, master: str, window: Window | None, now: int) -> int | None:
+    """The oldest moment within a month, before the window, at which the numbers of rows differ."""
+    if window is None:
+        return None
+    before = Window(max(0, now - LOOK_BACK), window.start)
+    if before.empty:
+        return None
+    request = MergeRequest(losing=losing, master=master, window=before)
+    found = differing(Merge(cluster, request).histogram())
+    return found.start if found is not None and found.start < window.start else None
+
+
+def _presets(now: float, zone: tzinfo, found: SplitFacts, older: int | None) -> Iterator[tuple[str, Window]]:
+    chosen = [(preset.title, preset.window) for preset in presets(now, zone, found.window)]
+    if older is not None and found.window is not None:
+        chosen.insert(1, ("everything that differs", Window(older, found.window.window.end)))
+    yield from chosen
 
 
 def histogram_of(cluster: ClusterSettings, query: MergeQuery) -> tuple[RowsPerSpan, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import console_states as states
 from support.console_app import Stage, console
-from support.console_merge import BEGAN, NOW, MergeScript, merged
+from support.console_merge import BEGAN, NOW, MergeScript, merged, moment
 
 from pfms_ha_tui.console.screens.dashboard import Dashboard
 from pfms_ha_tui.console.screens.merge import MergeWizard
@@ -180,6 +180,14 @@ async def test_a_preset_fills_in_both_ends(folder: Path) -> None:
         assert screen.wanted.start is not None
         assert screen.wanted.end is not None
         assert (screen.wanted.start.at, screen.wanted.end.at) == (NOW - 3600, NOW)
+
+
+async def test_rows_that_differ_before_the_window_are_pointed_at(folder: Path) -> None:
+    script = MergeScript()
+    script.split = replace(script.split, older=moment(NOW - 5 * 86_400))
+    async with wizard(folder, script, size=SMALL) as (stage, _):
+        await to_window(stage)
+        await stage.until_text("▲ Rows differ before it too, since 2025-11-23 10:32:59 CET")
 
 
 async def test_other_tables_are_merged_when_they_are_named(folder: Path) -> None:

@@ -209,6 +209,10 @@ class WindowPage(MergePage):
         lines = []
         for reason in proposed.reasons:
             lines += wrap(line(("✔ ", Ink.OK), clean(reason)), width, indent=2)
+        if split is not None and split.older is not None:
+            since = moment_words(split.older, whole=False)
+            words = f"Rows differ before it too, since {since}: see “everything that differs”."
+            lines = [*wrap(line(("▲ ", Ink.WARN), (words, Ink.STRONG)), width, indent=2), *lines]
         if not proposed.certain:
             words = "Only the data tell it, not the journal: look twice."
             lines += wrap(line(("▲ ", Ink.WARN), words), width, indent=2)
