@@ -14,6 +14,7 @@ import pytest
 from support.faultlab import FaultLab, Pool, fault_lab
 from support.operating import follows, is_writable
 from support.smalldisk import datadir_on_small_disk
+from support.storm import storm_on
 
 from pfms_ha_tui.cluster.observation import NodeObservation
 from pfms_ha_tui.operations.view import OperationState
@@ -29,51 +30,19 @@ Session: TypeAlias = "pymysql.connections.Connection[pymysql.cursors.Cursor]"
 
 async def test_a_full_connection_table_for_thirty_seconds_is_no_failover(pool: Pool, tmp_path: Path) -> None:
     async with fault_lab(tmp_path, await pool.cluster(PAIR)) as lab:
-        keeper = lab.master.client.connect(database=None, timeout=60)
-        sessions: list[Session] = []
         seen: set[str] = set()
-        with contextlib.closing(keeper), keeper.cursor() as cursor:
-            cursor.execute("SELECT @@GLOBAL.max_connections AS n")
-            before = int((cursor.fetchone() or {})["n"])
-            cursor.execute("SET GLOBAL max_connections = 10")
+        with storm_on(lab.sandbox, lab.master) as storm:
             end = time.monotonic() + FULL
             while time.monotonic() < end:
                 # the worker's own sessions are ended too, and their places taken
-                cursor.execute(
-                    "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = %s",
-                    (lab.sandbox.accounts.admin.user,),
-                )
-                for row in cursor.fetchall():
-                    with contextlib.suppress(pymysql.MySQLError):
-                        cursor.execute(f"KILL {int(row['id'])}")
-                await asyncio.to_thread(_fill, lab, sessions)
+                await asyncio.to_thread(storm.fill)
                 if (observation := await _observation(lab)) is not None and observation.failure is not None:
                     seen.add(observation.failure.code)
                     assert observation.reach.answers, observation
                 await asyncio.sleep(0.3)
-            for session in sessions:
-                session.close()
-            cursor.execute(f"SET GLOBAL max_connections = {before}")
         assert "too_many_connections" in seen, seen
         await lab.worker.ready()
         await lab.no_failover()
-
-
-def _fill(lab: FaultLab, sessions: list[Session]) -> None:
-    account = lab.sandbox.accounts.pandora
-    while True:
-        try:
-            sessions.append(
-                pymysql.connect(
-                    host=lab.master.host,
-                    user=account.user,
-                    password=account.password,
-                    ssl_disabled=True,
-                    connect_timeout=5,
-                )
-            )
-        except (pymysql.MySQLError, OSError):
-            return
 
 
 async def _observation(lab: FaultLab) -> NodeObservation | None:

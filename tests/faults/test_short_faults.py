@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import pymysql
 import pytest
 from support.faultlab import FaultLab, Pool, fault_lab
 from support.operating import follows, until
+from support.storm import storm_on
 
-from pfms_ha_tui.sandbox import SandboxNode, SandboxOptions
+from pfms_ha_tui.sandbox import SandboxOptions
 
 SECONDS = 600.0
 PAIR = SandboxOptions(netns=True, writer_rate=50)
@@ -23,7 +22,6 @@ _FREEZE = (0.2, 3.9)
 _CUT = (0.5, 44.0)
 _STORM = (1.0, 10.0)
 _SSH = (0.5, 10.0)
-_CONNECTIONS = 10
 
 
 @pytest.mark.soak
@@ -34,7 +32,9 @@ async def test_soak_of_short_faults_is_no_failover(pool: Pool, tmp_path: Path) -
     seed = int(time.time())
     chance = random.Random(seed)  # noqa: S311
     happened: Counter[str] = Counter()
+    seen: set[str] = set()
     async with fault_lab(tmp_path, await pool.cluster(PAIR)) as lab:
+        watching = asyncio.create_task(_watch(lab, seen))
         end = time.monotonic() + SECONDS
         kinds: dict[str, Callable[[FaultLab, random.Random], Awaitable[None]]] = {
             "freeze": _freeze,
@@ -49,11 +49,23 @@ async def test_soak_of_short_faults_is_no_failover(pool: Pool, tmp_path: Path) -
             await asyncio.gather(*(kinds[kind](lab, chance) for kind in for_now))
             await asyncio.sleep(chance.uniform(0.1, 4))
             assert not await lab.worker.operations(), f"seed {seed}, {dict(happened)}"
+        watching.cancel()
+        assert not happened["storm"] or "too_many_connections" in seen, seen
         await lab.worker.ready(120)
         await lab.no_failover()
         await lab.rows(10)
         await lab.caught_up()
-        print(f"\nseed {seed}: {dict(happened)}, no operation began")
+        print(f"\nseed {seed}: {dict(happened)}, the worker saw {sorted(seen)}, no operation began")
+
+
+async def _watch(lab: FaultLab, seen: set[str]) -> None:
+    """What the worker says is wrong with the nodes."""
+    while True:
+        state = await lab.worker.state()
+        for node in state.snapshot.nodes if state is not None else ():
+            if node.observation is not None and node.observation.failure is not None:
+                seen.add(node.observation.failure.code)
+        await asyncio.sleep(0.3)
 
 
 async def _freeze(lab: FaultLab, chance: random.Random) -> None:
@@ -77,41 +89,16 @@ async def _cut(lab: FaultLab, chance: random.Random) -> None:
 
 
 async def _storm(lab: FaultLab, chance: random.Random) -> None:
-    """Whoever is not connected yet gets error 1040."""
-    seconds = chance.uniform(*_STORM)
-    with contextlib.suppress(pymysql.MySQLError, OSError):
-        await asyncio.to_thread(_take_all, lab.master, lab, seconds)
+    # in a thread: the server may be frozen meanwhile
+    await asyncio.to_thread(_rage, lab, chance.uniform(*_STORM))
 
 
-def _take_all(node: SandboxNode, lab: FaultLab, seconds: float) -> None:
-    account = lab.sandbox.accounts.pandora
+def _rage(lab: FaultLab, seconds: float) -> None:
     end = time.monotonic() + seconds
-    keeper = node.client.connect(database=None, timeout=60)
-    taken: list[pymysql.connections.Connection[pymysql.cursors.Cursor]] = []
-    with contextlib.closing(keeper), keeper.cursor() as cursor:
-        cursor.execute("SELECT @@GLOBAL.max_connections AS n")
-        before = int((cursor.fetchone() or {})["n"])
-        cursor.execute(f"SET GLOBAL max_connections = {_CONNECTIONS}")
-        try:
-            cursor.execute(
-                "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = %s",
-                (lab.sandbox.accounts.admin.user,),
-            )
-            for row in cursor.fetchall():
-                with contextlib.suppress(pymysql.MySQLError):
-                    cursor.execute(f"KILL {int(row['id'])}")
-            while time.monotonic() < end:
-                with contextlib.suppress(pymysql.MySQLError, OSError):
-                    taken.append(
-                        pymysql.connect(
-                            unix_socket=str(node.client.socket), user=account.user, password=account.password
-                        )
-                    )
-                time.sleep(0.02)
-        finally:
-            for session in taken:
-                session.close()
-            cursor.execute(f"SET GLOBAL max_connections = {before}")
+    with storm_on(lab.sandbox, lab.master) as storm:
+        while time.monotonic() < end:
+            storm.fill()
+            time.sleep(0.05)
 
 
 async def _ssh(lab: FaultLab, chance: random.Random) -> None:
