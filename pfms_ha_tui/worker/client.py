@@ -35,7 +35,6 @@ from pfms_ha_tui.worker.protocol import (
     encode_line,
 )
 
-
 R = TypeVar("R")
 
 
