@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pfms_ha_tui.cluster.decision import Action, Decision
@@ -28,28 +27,18 @@ from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.outcomes import percent, steps_told
 from pfms_ha_tui.worker.protocol import Order
 from pfms_ha_tui.worker.resyncs import Resyncs
+from pfms_ha_tui.worker.retries import FIRST_RETRY, LONGEST_RETRY, Key, Retries
 from pfms_ha_tui.worker.taking_over import take_over
 from pfms_ha_tui.worker.threads import in_thread
 
 log = logging.getLogger(__name__)
 
-FIRST_RETRY = 10.0
-LONGEST_RETRY = 300.0
-"""Seconds between two attempts of the same action that failed; doubled each time."""
 RECOVERY_PATIENCE = 10.0
 """Seconds that an interrupted operation waits for every node to be seen once."""
 
 _CAN_WAIT = {Action.REJOIN, Action.RESYNC}
 """While such an action waits for its next attempt, what people asked for goes first."""
 _ENDED = {OperationState.DONE, OperationState.FAILED, OperationState.CANCELLED}
-
-
-@dataclass(slots=True)
-class _Retry:
-    """When an action that failed may be tried again by itself."""
-
-    wait: float
-    not_before: float
 
 
 class ClusterHands:
@@ -78,7 +67,7 @@ class ClusterHands:
         """Label of the node that a clone rebuilds now."""
         self._waiting: list[tuple[str, Callable[[], ClusterOperation], str]] = []
         """Resyncs that wait for their turn: label, how to build the operation then, who asked."""
-        self._retries: dict[tuple[Action, str | None], _Retry] = {}
+        self._retries = Retries(mono)
         self._resyncs = Resyncs(monitor, self.order_by_itself)
         self._stopping = False
 
@@ -117,8 +106,7 @@ class ClusterHands:
         if self.busy or self._stopping:
             return
         key = (decision.action, decision.target)
-        retry = self._retries.get(key)
-        failed = retry is not None and self._mono() < retry.not_before
+        failed = self._retries.waits(key)
         if decision.action is Action.NONE or (failed and decision.action in _CAN_WAIT):
             self._next()
         if decision.action is Action.NONE or failed:
@@ -253,7 +241,7 @@ class ClusterHands:
         self._launch(operation, actor=actor, reason=f"{actor} ordered it", key=None)
 
     def _launch(
-        self, operation: ClusterOperation, *, actor: str, reason: str, key: tuple[Action, str | None] | None
+        self, operation: ClusterOperation, *, actor: str, reason: str, key: Key | None
     ) -> asyncio.Task[OperationView]:
         self._resyncing = operation.asked.target if isinstance(operation, Clone) else None
         for label, _, _ in self._waiting:
@@ -275,7 +263,7 @@ class ClusterHands:
         self.monitor.judge_soon()
 
     async def _carry_out(
-        self, operation: ClusterOperation, *, actor: str, reason: str, key: tuple[Action, str | None] | None
+        self, operation: ClusterOperation, *, actor: str, reason: str, key: Key | None
     ) -> OperationView:
         severity = Severity.INFO if key is None else Severity.WARNING
         self._tell(severity, "operation_started", f"{operation.title} begins: {reason}", actor)
@@ -294,7 +282,7 @@ class ClusterHands:
             self.monitor.memory.resynced_by_person(operation.asked.target)
         if key is not None:
             if view.state is OperationState.DONE:
-                self._retries.pop(key, None)
+                self._retries.succeeded(key)
             else:
                 self._failed(key, view.text or "it failed")
         return view
@@ -389,10 +377,8 @@ class ClusterHands:
             self.monitor.memory.operation = view
             self.monitor.judge_soon()
 
-    def _failed(self, key: tuple[Action, str | None], reason: str) -> None:
-        before = self._retries.get(key)
-        wait = FIRST_RETRY if before is None else min(before.wait * 2, LONGEST_RETRY)
-        self._retries[key] = _Retry(wait=wait, not_before=self._mono() + wait)
+    def _failed(self, key: Key, reason: str) -> None:
+        wait = self._retries.failed(key)
         log.warning("%s of %s failed, next attempt in %.0f s at the earliest: %s", *key, wait, reason)
 
     def _tell(
