@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -17,7 +18,7 @@ from pfms_ha_tui.console.glyphs import STEP
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import OperationError, WorkerError
 from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
-from pfms_ha_tui.worker.client import Goodbye, StateUpdate, WorkerClient
+from pfms_ha_tui.worker.client import EventsUpdate, Goodbye, StateUpdate, WorkerClient
 from pfms_ha_tui.worker.protocol import (
     ClusterRef,
     NodeQuery,
@@ -159,11 +160,18 @@ class Ordering:
             if self._arguments.dry_run:
                 return await self.rehearsed(client, order)
             start = Start(order=order, confirm=await self.confirmed(plan))
+            asked_at = time.time()
             begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
-            if begun.state is OperationState.PLANNED:
-                sys.stdout.write("queued: it begins when the running operation has ended\n")
-                return Exit.OK
-            return self._end(await self._followed(client, order.cluster, begun))
+            try:
+                if begun.state is OperationState.PLANNED:
+                    begun = await self._its_turn(client, order, asked_at)
+                return self._end(await self._followed(client, order.cluster, begun))
+            except asyncio.CancelledError:
+                sys.stderr.write(
+                    f"{clean(begun.title)} goes on without this command: o on the console shows it,"
+                    " x there cancels it\n"
+                )
+                raise
 
     async def rehearsed(self, client: WorkerClient, order: Order) -> int:
         """Every check, nothing changed; the exit status."""
@@ -184,6 +192,42 @@ class Ordering:
             )
         await typed(f"Type {plan.confirm} to go on, anything else to leave it: ", plan.confirm)
         return plan.confirm
+
+    async def _its_turn(self, client: WorkerClient, order: Order, asked_at: float) -> OperationView:
+        """The operation that an order in the queue became.
+
+        Raises:
+            OperationError: it was refused when its turn came.
+            WorkerError: the worker ended before.
+        """
+        sys.stderr.write("queued: it begins when the running operation has ended\n")
+        sys.stderr.flush()
+        title, refused = f"resync of {order.target} from ", f"resync of {order.target} "
+        updates = client.subscribe()
+        while True:
+            seen: list[OperationView] = []
+            try:
+                async with asyncio.timeout(QUIET_FOR):
+                    update = await anext(updates)
+            except TimeoutError:
+                seen = await client.call(
+                    "operations", OperationsQuery(cluster=order.cluster), list[OperationView]
+                )
+                updates = client.subscribe()
+            else:
+                match update:
+                    case Goodbye():
+                        raise WorkerError("the worker stops, and forgets what is queued: order it again")
+                    case StateUpdate(state=now) if now.name == order.cluster and now.operation is not None:
+                        seen = [now.operation]
+                    case EventsUpdate(events=events):
+                        for event in events:
+                            if refused in event.text and "did not begin" in event.text:
+                                raise OperationError(event.text, code="refused")
+            for view in seen:
+                since = view.started_at or 0.0
+                if view.title.startswith(title) and since >= asked_at and not view.dry_run:
+                    return view
 
     async def _followed(self, client: WorkerClient, cluster: str, begun: OperationView) -> OperationView:
         """The operation's end; its steps are printed as they pass."""

@@ -1,0 +1,106 @@
+"""An order that has to wait for its turn: followed to its end, refused aloud, never a silent success."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Self
+
+import msgspec
+import pytest
+
+from pfms_ha_tui.cli import orders
+from pfms_ha_tui.cli.exits import Exit
+from pfms_ha_tui.cli.orders import order
+from pfms_ha_tui.cli.parser import build_parser
+from pfms_ha_tui.cluster.diagnosis import Severity
+from pfms_ha_tui.cluster.event import Event
+from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations.view import OperationState, OperationView
+from pfms_ha_tui.worker.client import EventsUpdate, Update, WorkerClient
+from pfms_ha_tui.worker.protocol import Plan
+
+TITLE = "resync of node2 from node1"
+
+
+def view(number: int, state: OperationState, started_at: float | None = None) -> OperationView:
+    return OperationView(
+        id=number,
+        kind="clone",
+        title=TITLE,
+        state=state,
+        actor="carol",
+        dry_run=state is OperationState.PLANNED,
+        steps=(),
+        started_at=started_at,
+    )
+
+
+class Busy:
+    """A worker that is busy: what is ordered waits; then it ends so, or is refused."""
+
+    def __init__(self, end: OperationState | None) -> None:
+        self.welcome = SimpleNamespace(clusters=("sandbox",))
+        self._end = end
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def call(self, method: str, _params: object, _result: object, *, timeout: float = 0) -> object:
+        planned = view(0, OperationState.PLANNED)
+        if method == "plan":
+            return Plan(operation=planned, confirm="node2")
+        if method == "start":
+            return planned
+        earlier = view(7, OperationState.DONE, time.time() - 60)
+        return [view(8, self._end, time.time()), earlier] if self._end is not None else [earlier]
+
+    async def subscribe(self) -> AsyncGenerator[Update, None]:
+        if self._end is None:
+            text = "the resync of node2 did not begin: node2 is the master"
+            told = Event(
+                id=1, at=0, cluster="sandbox", node=None, severity=Severity.CRITICAL,
+                kind="operation_failed", text=text, actor="carol",
+            )  # fmt: skip
+            yield EventsUpdate((told,))
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(orders, "QUIET_FOR", 0.05)
+    monkeypatch.setattr(orders, "console_access", lambda _: SimpleNamespace(socket=Path("worker.sock")))
+    return monkeypatch
+
+
+def ordered(worker: pytest.MonkeyPatch, end: OperationState | None) -> int:
+    async def connect(*_: object, **__: object) -> Busy:
+        return Busy(end)
+
+    worker.setattr(WorkerClient, "connect", connect)
+    arguments = build_parser().parse_args(["lock", "node2", "--yes", "--json"])
+    arguments.kind = "clone"
+    return order(arguments)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(OperationState.DONE, Exit.OK), (OperationState.FAILED, Exit.FAILED)]
+)
+def test_an_order_that_waits_is_followed_to_its_end(
+    worker: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: OperationState, status: Exit
+) -> None:
+    assert ordered(worker, end) == status
+    told = capsys.readouterr()
+    assert msgspec.json.decode(told.out, type=OperationView).id == 8
+    assert "queued" in told.err
+
+
+def test_an_order_that_is_refused_when_its_turn_comes_has_failed(worker: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OperationError, match="node2 is the master"):
+        ordered(worker, None)
