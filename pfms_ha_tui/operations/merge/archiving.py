@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -97,8 +99,7 @@ def write_archive(
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
-        with Writer(partial) as writer:
-            maker = _Maker(writer, losing, window, control)
+        with Writer(partial) as writer, _Maker(writer, losing, window, control) as maker:
             losing.session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             maker.head(cluster, master)
             maker.inventory(inventory, established)
@@ -123,7 +124,7 @@ def write_archive(
 
 
 class _Maker:
-    """The sections of one archive."""
+    """The sections of one archive; a slice is compressed while the next rows are read."""
 
     def __init__(self, writer: Writer, losing: Side, window: Window, control: Control) -> None:
         self._writer = writer
@@ -132,6 +133,33 @@ class _Maker:
         self._control = control
         self._done = 0
         self._total: int | None = None
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="archive")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+
+    def _add(self, parts: Iterable[bytes], **meta: object) -> None:
+        """Append one member, after all that were given before."""
+        self._settle()
+        self._writer.add(parts, **meta)
+
+    def _settle(self) -> None:
+        """Have written what was given to be written.
+
+        Raises:
+            ArchiveError: it could not be.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _add_rows(self, head: bytes, rows: list[bytes], meta: dict[str, object]) -> None:
+        sums = Sums().plus(rows)
+        self._writer.add(script(head, rows), **meta, n=sums.rows, sum=sums.checksum)
 
     def head(self, cluster: str, master: Server) -> None:
         losing = self._losing.server()
@@ -156,14 +184,14 @@ class _Maker:
             end=_utc(self._window.end),
             made=_utc(int(made)),
         )
-        self._writer.add([comment(text), _PREAMBLE], k="head", head=msgspec.to_builtins(head))
+        self._add([comment(text), _PREAMBLE], k="head", head=msgspec.to_builtins(head))
 
     def inventory(self, inventory: Inventory, established: frozenset[int]) -> None:
         lines = [b"-- Modules (id, agent, type, name), agents (id, name), modules with an older history\n"]
         lines += [MODULE + row + b"\n" for row in inventory.modules.values()]
         lines += [AGENT + row + b"\n" for row in inventory.agents.values()]
         lines += [OLD + b"%d\n" % number for number in sorted(established)]
-        self._writer.add(lines, k="inventory", n=len(lines) - 1)
+        self._add(lines, k="inventory", n=len(lines) - 1)
 
     def table(self, prepared: Prepared, mappings: Mapping[str, TableMapping]) -> None:
         spec, window = prepared.layout.spec, self._window
@@ -180,7 +208,7 @@ class _Maker:
         )
         definitions = [self._definition(spec.table)]
         definitions += [self._definition(child.spec.table) for child in prepared.children]
-        self._writer.add(definitions, k="table", table=msgspec.to_builtins(described))
+        self._add(definitions, k="table", table=msgspec.to_builtins(described))
         reader = Reader(self._losing, here(prepared.layout))
         for number, (start, end) in enumerate(reader.slices(window.start, window.end)):
             self._rows(prepared, reader, number, start, end)
@@ -192,31 +220,22 @@ class _Maker:
             literals, parents = read_late(self._losing, prepared.layout, child, window.start, window.end)
             if literals:
                 head = insert_head(spec.table, [column.name for column in prepared.layout.here])
-                self._writer.add(script(head, parents), k="late", p=spec.table, t=spec.table, n=len(parents))
+                self._add(script(head, parents), k="late", p=spec.table, t=spec.table, n=len(parents))
                 self._whole(child, literals, k="late", p=spec.table)
 
     def _rows(self, prepared: Prepared, reader: Reader, number: int, start: int, end: int) -> None:
         """One slice, in members of a bounded size."""
         head = insert_head(prepared.table, [column.name for column in prepared.layout.here])
+        meta: dict[str, object] = {"k": "rows", "t": prepared.table, "u": number, "s": start, "e": end}
         held: list[bytes] = []
         size = 0
 
         def flush() -> None:
-            nonlocal size
+            nonlocal held, size
             if held:
-                sums = Sums().plus(held)
-                self._writer.add(
-                    script(head, held),
-                    k="rows",
-                    t=prepared.table,
-                    u=number,
-                    s=start,
-                    e=end,
-                    n=sums.rows,
-                    sum=sums.checksum,
-                )
-                held.clear()
-                size = 0
+                self._settle()
+                self._writing = self._pool.submit(self._add_rows, head, held, meta)
+                held, size = [], 0
 
         for rows in reader.rows(start, end):
             held += rows
@@ -240,7 +259,7 @@ class _Maker:
                 after += 1
             part = literals[at:after]
             sums = Sums().plus(part)
-            self._writer.add(script(head, part), t=child.spec.table, n=sums.rows, sum=sums.checksum, **meta)
+            self._add(script(head, part), t=child.spec.table, n=sums.rows, sum=sums.checksum, **meta)
             at = after
 
     def configuration(self, comparison: ConfigComparison) -> None:
@@ -248,11 +267,12 @@ class _Maker:
             head = insert_head(table, [column.name for column in comparison.columns(table)])
             rows = [row for chunk in comparison.rows(table) for row in chunk]
             text = [self._definition(table), *script(head, rows)]
-            self._writer.add(text, k="config", t=table, n=len(rows))
+            self._add(text, k="config", t=table, n=len(rows))
             self._control.check()
 
     def end(self) -> None:
         text = comment("End of the archive.") + b"SET SESSION foreign_key_checks = 1, unique_checks = 1;\n"
+        self._settle()
         self._writer.add([text], k="end", sha256=self._writer.sha256)
 
     def _definition(self, table: str) -> bytes:
