@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 
 from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.diagnosis import DiagnosisKind, Finding, Severity, finding
@@ -116,7 +117,17 @@ def _about_slave(
             f"{name} is a slave, yet it accepts writes",
             f"Make {name} read-only, also in its my.cnf.",
         )
-    yield from _channel_findings(history, node, now.replication[0], master, policy)
+    found = _channel_findings(history, node, now.replication[0], master, policy)
+    if name in facts.diverged or extra is not None:
+        remedy = f"Save and merge what only {name} holds, then resync it."
+    elif node.sync.state is SyncState.FAILED or name in facts.failed_resync:
+        remedy = f"Resync {name}."
+    else:
+        yield from found
+        return
+    for one in found:
+        # Starting replication on such a node would mix two histories: never the advice.
+        yield replace(one, hint=remedy) if one.kind is DiagnosisKind.REPLICATION_STOPPED else one
 
 
 def _absent(node: NodeState, snapshot: Snapshot, policy: Policy) -> Finding:

@@ -263,6 +263,16 @@ def test_the_worst_is_on_the_banner_and_the_rest_is_counted() -> None:
     assert lab.diagnosis.text.endswith("(and 1 more finding)")
 
 
+@pytest.mark.parametrize("errno", [0, 1062], ids=["stopped", "broken"])
+def test_nobody_is_told_to_start_replication_on_a_node_that_needs_a_resync(errno: int) -> None:
+    lab = settled()
+    change(io=IoState.NO, sql=False, sql_errno=errno)(lab)
+    lab.servers["node2"].sync = Sync(state=SyncState.FAILED, reason="its rows were merged into node1")
+    lab.ticks(3)
+    hints = {one.hint for one in lab.diagnosis.findings if one.kind is DiagnosisKind.REPLICATION_STOPPED}
+    assert hints == {"Resync node2."}
+
+
 def test_a_hint_of_no_weight_leaves_the_cluster_healthy() -> None:
     lab = settled()
     lab.servers["node2"].variables = {"innodb_flush_log_at_trx_commit": "0"}
