@@ -139,6 +139,21 @@ async def test_a_path_of_the_bytes_that_is_demanded_and_not_there_is_an_obstacle
     assert any("through this host" in line for line in found.passed)
 
 
+async def test_a_path_that_a_method_cannot_go_is_refused_and_never_replaced_by_another(kit: Surgery) -> None:
+    found = await checked(kit, method=CloneMethod.STAGED, transfer=Transfer.RELAY)
+    assert any("never through this host" in problem for problem in found.problems)
+    found = await checked(kit, transfer=Transfer.RELAY)
+    assert found.problems == ()
+    assert any("through this host" in line for line in found.passed)
+
+
+async def test_a_staged_copy_is_shown_to_be_prepared_once(kit: Surgery) -> None:
+    found = await checked(kit, method=CloneMethod.STAGED)
+    prepared = [line for step in found.steps for line in step.preview if "--prepare" in line]
+    assert [line for line in prepared if "pfms-ha-backup-" not in line] == []
+    assert len(prepared) == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 async def test_a_datadir_that_is_a_mount_point_is_refused_with_the_way_out(
     kit: Surgery, tmp_path: Path

@@ -153,6 +153,18 @@ def test_a_pipe_counts_only_if_every_member_ended_well_and_the_tool_said_so() ->
     assert "unpack did not say" in (silent.complaint(["backup", "unpack"]) or "")
 
 
+def test_a_fault_that_a_tool_repeats_is_told_once_and_whole() -> None:
+    log = PipeLog("t0")
+    for second in range(10, 40):
+        log.line(f"[00] 2026-11-28 21:32:{second} Error: failed to execute query SHOW STATUS: gone away")
+    log.line("mariadb-backup: Error: cannot read redo log header")
+    log.line("@t0 backup 1")
+    assert log.complaint(["backup"]) == (
+        "backup ended with 1: Error: failed to execute query SHOW STATUS: gone away"
+        " / mariadb-backup: Error: cannot read redo log header"
+    )
+
+
 def test_a_member_cannot_pass_its_own_words_for_the_end_of_another(tmp_path: Path) -> None:
     log = PipeLog("t0")
     log.line("@other backup 0")

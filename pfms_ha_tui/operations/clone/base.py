@@ -25,6 +25,8 @@ PROVED = "proved"
 _PATIENCE = 60.0
 """Seconds that undoing waits for a host which cannot be asked: a cut network comes back, mostly."""
 _LOST_PULSES = 3
+_LOST_SOURCE_PULSES = 10
+"""More patience: only the copy depends on it, not a failover."""
 
 
 class CloneOperation(ClusterOperation):
@@ -87,29 +89,41 @@ class CloneStep(Step):
 
 
 class Pulse:
-    """Whether the master is still there: with it gone, a clone must give way to a failover."""
+    """Whether the servers that a clone depends on are still there.
 
-    def __init__(self, operation: CloneOperation) -> None:
+    With the master gone, a clone must give way to a failover. With the source's server gone, a backup tool
+    goes on reading its files to the end, and only then says that they are worth nothing.
+    """
+
+    def __init__(self, operation: CloneOperation, *, reads: bool = False) -> None:
+        """``reads``: the source's server is needed as well."""
         self._operation = operation
-        self._missed = 0
+        asked = operation.asked
+        self._missed = {asked.source: 0, asked.master: 0} if reads else {asked.master: 0}
 
     async def check(self) -> None:
-        """Ask it once.
+        """Ask each once.
 
         Raises:
-            OperationError: it did not answer several times in a row.
+            OperationError: one did not answer several times in a row.
         """
-        label = self._operation.asked.master
+        for label in self._missed:
+            await self._ask(label)
+
+    async def _ask(self, label: str) -> None:
+        is_master = label == self._operation.asked.master
         try:
             await (await self._operation.link(label)).query("SELECT 1", timeout=5.0)
         except PfmsError as error:
-            self._missed += 1
-            if self._missed >= _LOST_PULSES:
+            self._missed[label] += 1
+            if self._missed[label] >= (_LOST_PULSES if is_master else _LOST_SOURCE_PULSES):
                 raise OperationError(
-                    f"the master does not answer: {error.reason}", node=label, code="master_lost"
+                    f"the {'master' if is_master else 'source'} does not answer: {error.reason}",
+                    node=label,
+                    code="master_lost" if is_master else "source_lost",
                 ) from error
         else:
-            self._missed = 0
+            self._missed[label] = 0
 
 
 async def watched(work: Coroutine[None, None, T], watch: Coroutine[None, None, None]) -> T:
@@ -130,14 +144,14 @@ async def watched(work: Coroutine[None, None, T], watch: Coroutine[None, None, N
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def keep_looking(operation: CloneOperation, run: StepRun) -> None:
-    """For ever: whether the clone is still wanted, and the master still there.
+async def keep_looking(operation: CloneOperation, run: StepRun, *, reads: bool = False) -> None:
+    """For ever: whether the clone is still wanted, and the master (``reads``: and the source) still there.
 
     Raises:
-        OperationError: the master is gone.
+        OperationError: one of them is gone.
         Cancelled: a person asked for it.
     """
-    pulse = Pulse(operation)
+    pulse = Pulse(operation, reads=reads)
     while True:
         run.checkpoint()
         await pulse.check()

@@ -164,10 +164,13 @@ class Prepare(CloneStep):
     def preview(self) -> Sequence[str]:
         """The commands."""
         plan = self.operation.plan
-        if plan is None or plan.tool is None:
+        if plan is None:
             return ()
+        # A staged copy was prepared on the source; the plugin's needs no preparation.
+        applied = plan.tool if plan.method is CloneMethod.STREAM else None
         return (
-            tools.prepare(plan.tool, plan.new, _LARGEST_MEMORY),
+            *([tools.prepare(applied, plan.new, _LARGEST_MEMORY)] if applied else []),
+            "rm -f auto.cnf xtrabackup_* mariadb_backup_* backup-my.cnf  (of the copy)",
             f"chown -R --reference={plan.datadir} {plan.new}",
             f"chcon -R --reference={plan.datadir} {plan.new}  (SELinux enforcing)",
         )

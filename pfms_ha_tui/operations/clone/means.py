@@ -61,6 +61,8 @@ class Means:
 
     async def best(self, dialect: Dialect) -> CloneMethod:
         """The plugin where it exists: it is the fastest, and needs no tool; else a stream."""
+        if self._params.transfer is Transfer.RELAY:
+            return CloneMethod.STREAM
         if dialect.can_clone and not self._found.complaints and await self._plugin_complaints(dialect) == []:
             return CloneMethod.PLUGIN
         return CloneMethod.STREAM
@@ -132,6 +134,17 @@ class Means:
         if missing and wanted is Compression.ZSTD:
             self._complain(*(f"{label} has no zstd: install it" for label in missing))
         return not missing
+
+    def relay_fits(self, method: CloneMethod) -> None:
+        """Only a stream can go through this host; who asks for that path must not get another."""
+        if self._params.transfer is not Transfer.RELAY or method is CloneMethod.STREAM:
+            return
+        how = {
+            CloneMethod.STAGED: "a staged copy goes from node to node, by rsync",
+            CloneMethod.PLUGIN: "the CLONE plugin copies from server to server",
+        }
+        if method in how:
+            self._complain(f"{how[method]}, never through this host: choose stream, or another path")
 
     async def direct(self, method: CloneMethod, bandwidth: int | None) -> bool:
         """Whether the bytes can go from node to node; why not is a complaint only if that was demanded."""

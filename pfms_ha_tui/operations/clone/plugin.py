@@ -71,7 +71,7 @@ async def copy(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None
     await _install(operation, run)
     target = operation.target_host(plan)
     await _initialise(target, plan)
-    await watched(_clone(target, plan, operation), watch_growth(plan, operation, run, plan.new))
+    await watched(_clone(target, plan, operation), watch_growth(plan, operation, run, plan.new, reads=True))
     await clean_source(operation, run)
 
 

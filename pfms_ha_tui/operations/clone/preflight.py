@@ -319,6 +319,7 @@ class Preflight:
         threads = params.threads if params.threads is not None else settings.threads
         if not 1 <= threads <= _MOST_THREADS:
             self._complain(f"{threads} threads are asked for: 1 to {_MOST_THREADS} are possible")
+        means.relay_fits(method)
         direct = by_tool and await means.direct(method, bandwidth or None)
         give_up = method is not CloneMethod.SCRIPT and self._room(target, source.place)
         proved = found.target_proved

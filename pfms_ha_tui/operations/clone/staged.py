@@ -53,7 +53,9 @@ async def _tool_run(
 ) -> None:
     source = operation.source_host(plan)
     log = PipeLog(plan.token)
-    log.ends[name] = await watched(source.follow(script, log.line, given=given), keep_looking(operation, run))
+    # Preparing needs the files alone; a backup needs the server to its last line.
+    looking = keep_looking(operation, run, reads=name == "backup")
+    log.ends[name] = await watched(source.follow(script, log.line, given=given), looking)
     complaint = log.complaint([name])
     if complaint is not None:
         raise OperationError(f"the copy failed: {complaint}", node=operation.asked.source, code="copy")

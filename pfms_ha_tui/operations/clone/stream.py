@@ -28,7 +28,11 @@ from pfms_ha_tui.operations.step import StepRun
 _BLOCK = 256 * 1024
 _LOOK_EVERY = 1.0
 _KEPT_LINES = 40
+_TOLD_FAULTS = 3
+_LONGEST_FAULT = 200
 _FAULT = re.compile(r"error|fail|denied|no space|cannot|can't|unable|broken pipe", re.IGNORECASE)
+_STAMP = re.compile(r"^(\[\d+\] )?(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S* )?")
+"""What the backup tools put before each line: thread and time, so that a fault that repeats looks new."""
 
 
 class PipeLog:
@@ -52,8 +56,8 @@ class PipeLog:
         self._last.append(line)
         if line.endswith(tools.COMPLETED):
             self.completed = True
-        elif _FAULT.search(line):
-            self._faults.append(line)
+        elif _FAULT.search(line) and (fault := _STAMP.sub("", line)) not in self._faults:
+            self._faults.append(fault[:_LONGEST_FAULT])
 
     def complaint(self, expected: Sequence[str]) -> str | None:
         """Why the pipe did not do its work; ``None`` when all of it did."""
@@ -62,7 +66,7 @@ class PipeLog:
         if not failed and not missing and self.completed:
             return None
         reasons = failed or missing or ["the backup's log does not end with “completed OK!”"]
-        said = " / ".join(dict.fromkeys(self._faults)) or (self._last[-1] if self._last else "")
+        said = " / ".join(list(self._faults)[-_TOLD_FAULTS:]) or (self._last[-1] if self._last else "")
         return mask("; ".join(reasons) + (f": {said[-600:]}" if said else ""))
 
 
@@ -153,7 +157,7 @@ async def copy(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None
         moving = _direct(source, sent, given, log.line)
     else:
         moving = _relay(source, sent, given, target, received, plan.bandwidth, log.line)
-    await watched(moving, watch_growth(plan, operation, run, plan.new))
+    await watched(moving, watch_growth(plan, operation, run, plan.new, reads=True))
     complaint = log.complaint([*sending, *receiving])
     if complaint is not None:
         raise OperationError(f"the copy failed: {complaint}", node=operation.asked.source, code="copy")
@@ -161,14 +165,19 @@ async def copy(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None
     run.progress(size, max(size, plan.total), "bytes")
 
 
-async def watch_growth(plan: ClonePlan, operation: CloneOperation, run: StepRun, directory: str) -> None:
+async def watch_growth(
+    plan: ClonePlan, operation: CloneOperation, run: StepRun, directory: str, *, reads: bool = False
+) -> None:
     """Tell how much has arrived, for ever; ends with an error when nothing arrives or nobody wants it.
 
+    Args:
+        reads: The source's server is needed for it.
+
     Raises:
-        OperationError: no byte for ``stall_timeout``, or the master is gone.
+        OperationError: no byte for ``stall_timeout``, or the master (or the source) is gone.
         Cancelled: a person asked for it.
     """
-    target, pulse = operation.target_host(plan), Pulse(operation)
+    target, pulse = operation.target_host(plan), Pulse(operation, reads=reads)
     stall = operation.context.cluster.clone.stall_timeout
     size, moved = -1, run.clock.mono()
     while True:
