@@ -164,10 +164,13 @@ async def test_a_cancelled_merge_keeps_what_it_added_and_goes_on_by_its_director
     assert 0 < added() < 200
     directory = next((tmp_path / "archives").iterdir())
     assert any(str(directory) in line for line in view.log)
+    marks = kit.context.records.marks()
+    assert [(mark.node, mark.kind) for mark in marks] == [("node2", MarkKind.DIVERGED)]
 
     view = await ordered(kit, params(tmp_path, directory=str(directory)))
     assert view.state is OperationState.DONE, view.text
     assert rows_of(divergence.master, "tagente_datos") == wanted
+    assert [mark.kind for mark in kit.context.records.marks()] == [MarkKind.NEEDS_RESYNC]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -250,8 +250,18 @@ class LockLosing(MergeStep):
                 run.say(f"{label} cannot be locked: {error.reason}")
                 return "the archive is there already"
             return f"{label} is read-only"
+        await self._mark(run, label)
         killed = await lock_node(self.operation, label)
         return f"{label} is read-only, {killed} client sessions ended"
+
+    async def _mark(self, run: StepRun, label: str) -> None:
+        """Locked, it looks like a slave that merely stands; the proof of the merge takes the mark away."""
+        newest = await self.operation.record(lambda records: records.newest())
+        diverged = await self.operation.record(lambda records: records.marked(MarkKind.DIVERGED))
+        if label in diverged or (newest is not None and newest.master == label):
+            return
+        why = f"it was a master beside {self.asked.master}; its rows are not merged yet"
+        await self.operation.mark(run, label, MarkKind.DIVERGED, why)
 
 
 class ArchiveRows(MergeStep):
