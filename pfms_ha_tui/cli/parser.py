@@ -25,6 +25,9 @@ exit status:
 
 _INVALID_CHOICE = re.compile(r"invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
 
+_FEW = 8
+"""So many choices are named in a line; more are in the help."""
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, with a usage status that cannot be taken for a monitoring result."""
@@ -36,6 +39,8 @@ class Parser(argparse.ArgumentParser):
             known = re.findall(r"[\w-]+", wrong["known"])
             near = difflib.get_close_matches(wrong["word"], known, n=1)
             message = f"unknown: {wrong['word']!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            if not near and len(known) <= _FEW:
+                message += f"; there is {', '.join(known)}"
         self.exit(Exit.USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
 
 

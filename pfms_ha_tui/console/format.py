@@ -64,7 +64,9 @@ def parse_bandwidth(text: str) -> int:
     try:
         return Size(_LEAST_BANDWIDTH, 10**12).read(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a bandwidth such as '20 MB/s', nor 0 for no limit") from error
+        raise ValueError(
+            f"{text!r} is not a bandwidth such as '20 MB/s' (64 KiB/s is the least), nor 0 for no limit"
+        ) from error
 
 
 def age(seconds: float | None) -> str:

@@ -362,7 +362,7 @@ class Execution:
         await self._finish(end, f"{why}; {tail}")
 
     async def _rehearse(self) -> None:
-        wrong = 0
+        why: str | None = None
         for place, step in enumerate(self._operation.steps):
             await self._set(place, StepState.RUNNING)
             try:
@@ -370,13 +370,12 @@ class Execution:
             except Skip as skipped:
                 await self._set(place, StepState.SKIPPED, text=skipped.reason)
             except PfmsError as error:
-                wrong += 1
+                why = why or mask(str(error))
                 await self._set(place, StepState.FAILED, text=mask(str(error)))
             else:
                 await self._set(place, StepState.DONE, text=text)
-        total = len(self._steps)
-        text = f"dry run: {total - wrong} of {total} steps would work" if wrong else "dry run: it would work"
-        await self._finish(OperationState.FAILED if wrong else OperationState.DONE, text)
+        text = "dry run: it would work" if why is None else f"dry run: it would not work: {why}"
+        await self._finish(OperationState.DONE if why is None else OperationState.FAILED, text)
 
     # Journal and show
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pfms_ha_tui.cluster.candidates import received_more
-from pfms_ha_tui.cluster.snapshot import NodeState, Snapshot
+from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of
 from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.operations.context import ClusterOperation
@@ -38,11 +38,26 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
                 f"Nobody can write from the moment {master.label} is locked until {order.target} is open.",
             )
         case OrderKind.CLONE:
-            return (f"All data of {order.target} is replaced.", _old_data(order))
+            return (
+                f"All data of {order.target} is replaced.",
+                *_never_compared(order, snapshot, master),
+                _old_data(order),
+            )
         case OrderKind.LOCK:
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
         case _:
             return ()
+
+
+def _never_compared(order: Order, snapshot: Snapshot, master: NodeState) -> tuple[str, ...]:
+    """A master that died and did not come back may be the only one to know what it wrote last."""
+    node = snapshot.node(order.target) if order.target is not None else None
+    if node is None or node.label == master.label or node.role is not Role.MASTER:
+        return ()
+    return (
+        f"{node.label} was the master until it died, and was not compared since: what it wrote last may be"
+        " nowhere else, and goes with its old data. Start its server first if that can be: it is compared then.",
+    )
 
 
 def _old_data(order: Order) -> str:

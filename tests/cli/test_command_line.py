@@ -49,6 +49,11 @@ def test_a_misspelt_command_is_answered_with_the_nearest_one() -> None:
     assert "did you mean 'status'?" in run("statsu").stderr
 
 
+def test_a_choice_that_does_not_exist_is_answered_with_those_that_do() -> None:
+    assert "there is auto, direct, relay" in run("resync", "node2", "--transfer", "pigeon").stderr
+    assert "64 KiB/s is the least" in run("resync", "node2", "--bandwidth", "10 kB/s").stderr
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_explains_itself(command: str) -> None:
     done = run(command, "--help")

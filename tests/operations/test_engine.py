@@ -277,6 +277,7 @@ async def test_a_dry_run_names_every_step_that_would_fail(engine: Engine, world:
     view = await engine.run(Toy(world, steps), actor="x", dry_run=True)
     assert states(view) == ["failed", "done", "failed"]
     assert view.state is OperationState.FAILED
+    assert view.text == f"dry run: it would not work: {view.steps[0].text}"
 
 
 async def test_two_operations_never_run_on_one_cluster_but_on_two(ledger: Ledger, world: World) -> None:

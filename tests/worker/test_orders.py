@@ -24,7 +24,7 @@ from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.ledger_watch import LedgerWatch
 from pfms_ha_tui.worker.orders import Orders
 from pfms_ha_tui.worker.peer import Peer
-from pfms_ha_tui.worker.protocol import EventsQuery, Order, OrderKind, Rights, Start
+from pfms_ha_tui.worker.protocol import EventsQuery, Order, OrderKind, Plan, Rights, Start
 from pfms_ha_tui.worker.server import Methods
 
 
@@ -61,6 +61,14 @@ class Desk:
         start = Start(order=Order(cluster="pandora", kind=OrderKind.CLONE, target=label), confirm=label)
         peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
         return await self.methods.call(peer, "start", msgspec.Raw(msgspec.json.encode(start)))
+
+    async def plan(self, label: str) -> Plan:
+        """What a resync would do."""
+        order = Order(cluster="pandora", kind=OrderKind.CLONE, target=label)
+        peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
+        plan = await self.methods.call(peer, "plan", msgspec.Raw(msgspec.json.encode(order)))
+        assert isinstance(plan, Plan)
+        return plan
 
     async def event(self, kind: str, about: str = "") -> Event:
         """The newest event of a kind, once there is one."""
@@ -146,3 +154,11 @@ async def test_a_ledger_that_is_moved_away_turns_the_readiness_red_and_is_told_o
     await watch.look()
     await desk.event("ledger_recovered")
     assert desk.watched.memory.ledger_fault is None
+
+
+async def test_a_dead_master_that_would_be_rebuilt_may_hold_what_nobody_else_has(desk: Desk) -> None:
+    watched = desk.watched
+    assert len((await desk.plan("node2")).impact) == 2
+    watched.tell(watched.master("node2"), watched.down("node1"))
+    await watched.until(lambda state: state.diagnosis.master == "node2")
+    assert any("node1 was the master until it died" in told for told in (await desk.plan("node1")).impact)
