@@ -56,7 +56,7 @@ def _never_compared(order: Order, snapshot: Snapshot, master: NodeState) -> tupl
         return ()
     return (
         f"{node.label} was the master until it died, and was not compared since: what it wrote last may be"
-        " nowhere else, and goes with its old data. Start its server first if that can be: it is compared then.",
+        " nowhere else, and goes with its old data. If its server starts, it is compared first.",
     )
 
 
