@@ -243,9 +243,8 @@ def _broken_threads(
         and not (replication.io_errno or replication.sql_errno)
     ):
         text = f"Replication is stopped on {name}"
-        yield finding(
-            kind, Severity.CRITICAL, name, text, f"Start it on {name} if nobody stopped it on purpose."
-        )
+        advice = f"Start it on {name} if nobody stopped it on purpose and {name} took no writes of its own."
+        yield finding(kind, Severity.CRITICAL, name, text, advice)
         return
     if replication.io is not IoState.YES:
         if replication.io_errno:

@@ -73,7 +73,10 @@ def diagnose(history: Sequence[Snapshot], policy: Policy, facts: JournalFacts) -
     serious = [one for one in found if one.severity not in (Severity.OK, Severity.INFO)]
     if serious and not facts.roles_known:
         text = "Which node is the master has not been confirmed since the worker started"
-        hint = "It is confirmed by a healthy cluster, by the last promotion's record, or by a person."
+        hint = (
+            "It is confirmed by a healthy cluster, by the last promotion's record, "
+            "or by a person: pfms-ha-tui name-master NODE."
+        )
         unconfirmed = finding(DiagnosisKind.UNKNOWN, Severity.WARNING, None, text, hint)
         found.append(unconfirmed)
         serious.append(unconfirmed)

@@ -273,6 +273,15 @@ def test_nobody_is_told_to_start_replication_on_a_node_that_needs_a_resync(errno
     assert hints == {"Resync node2."}
 
 
+def test_a_side_that_a_person_locked_is_not_simply_to_be_started() -> None:
+    lab = settled()
+    change(io=IoState.NO, sql=False)(lab)
+    lab.ticks(3)
+    hint = next(one.hint for one in lab.diagnosis.findings if one.kind is DiagnosisKind.REPLICATION_STOPPED)
+    assert hint is not None
+    assert "no writes of its own" in hint
+
+
 def test_a_hint_of_no_weight_leaves_the_cluster_healthy() -> None:
     lab = settled()
     lab.servers["node2"].variables = {"innodb_flush_log_at_trx_commit": "0"}
