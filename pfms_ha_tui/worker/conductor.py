@@ -87,6 +87,10 @@ class ClusterHands:
     async def stop(self, timeout: float) -> None:
         """Let what runs come to its end for a moment; else it is left interrupted, for the next worker."""
         self._stopping = True
+        for label, _, actor in self._waiting:
+            # The queue is not kept: the next worker knows nothing of who asked, nor whether it still matters.
+            text = f"the resync of {label} did not begin: the worker stopped first; order it again"
+            self._tell(Severity.WARNING, "operation_failed", text, actor)
         waited = [task for task in (self._task, self._recovery) if task is not None]
         if waited:
             _, late = await asyncio.wait(waited, timeout=timeout)

@@ -123,6 +123,14 @@ async def test_a_resync_that_waited_begins_when_its_turn_comes(desk: Desk) -> No
     assert begun.actor == "carol"
 
 
+async def test_a_resync_that_still_waits_when_the_worker_stops_is_told_to_be_forgotten(desk: Desk) -> None:
+    await desk.occupy()
+    await desk.resync("node2")
+    desk.held.let.set()
+    await desk.hands.stop(DEADLINE)
+    assert "the worker stopped first" in (await desk.event("operation_failed")).text
+
+
 async def test_what_is_more_urgent_goes_before_a_resync_that_waits(desk: Desk) -> None:
     await desk.occupy()
     await desk.resync("node2")
