@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pfms_ha_tui.cluster.diagnosis import Diagnosis
+from pfms_ha_tui.cluster.masters import rightful_writers
 from pfms_ha_tui.cluster.permits import (
     why_not_change,
     why_not_failover,
@@ -39,6 +40,14 @@ def why_not_lock(target: str, history: Sequence[Snapshot], policy: Policy, facts
     if all(writer.label == target for writer in writers(history[-1], policy)):
         return f"{target} is the only writable node"
     return None
+
+
+def why_not_name(target: str, history: Sequence[Snapshot], policy: Policy) -> str | None:
+    """Why a person may not say that ``target`` is the master: another node plainly is."""
+    rightful = rightful_writers(history[-1], policy) if history else []
+    if len(rightful) != 1 or rightful[0].label == target:
+        return None
+    return f"{rightful[0].label} takes writes and is the master; a switchover makes {target} the master"
 
 
 def refusals(

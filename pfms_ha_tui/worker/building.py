@@ -22,7 +22,7 @@ from pfms_ha_tui.cluster.permits import (
     why_not_switchover,
 )
 from pfms_ha_tui.cluster.policy import OnIsolation, Policy
-from pfms_ha_tui.cluster.refusals import why_not_lock
+from pfms_ha_tui.cluster.refusals import why_not_lock, why_not_name
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of, writers
 from pfms_ha_tui.errors import OperationError
@@ -167,6 +167,10 @@ class Builder:
                 return why_not_lock(target, history, policy, facts)
             case OrderKind.CLONE:
                 return why_not_resync(target, history, diagnosis, policy, facts, source=order.source)
+
+    def why_not_name(self, target: str) -> str | None:
+        """Why ``target`` may not be named the master, as one clause."""
+        return why_not_name(target, self._monitor.history, self._monitor.memory.policy)
 
     def again(self, entry: Entry) -> ClusterOperation:
         """The very operation that an entry of the ledger tells of.

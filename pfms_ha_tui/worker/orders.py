@@ -119,7 +119,10 @@ class Orders(Conductor):
 
     async def _pause(self, peer: Peer, pause: Pause) -> Nothing:
         if not 0 < pause.seconds <= LONGEST_PAUSE:
-            raise WorkerError(f"a maintenance lasts up to {LONGEST_PAUSE / 86400:.0f} days", code="params")
+            raise WorkerError(
+                f"a maintenance is longer than nothing and lasts up to {LONGEST_PAUSE / 86400:.0f} days",
+                code="params",
+            )
         hands = self._hands(pause.cluster)
         until = time.time() + pause.seconds
         reason = " ".join(pause.reason.split())[:200]
@@ -156,7 +159,15 @@ class Orders(Conductor):
     async def _name_master(self, peer: Peer, which: NodeQuery) -> Nothing:
         hands = self._hands(which.cluster)
         if hands.monitor.cluster.node(which.node) is None:
-            raise WorkerError(f"there is no node {which.node!r} in {which.cluster}", code="params")
+            labels = ", ".join(node.label for node in hands.monitor.cluster.nodes)
+            raise WorkerError(
+                f"there is no node {which.node!r} in {which.cluster}",
+                code="params",
+                hint=f"its nodes: {labels}",
+            )
+        why = hands.builder.why_not_name(which.node)
+        if why is not None:
+            raise OperationError(f"naming {which.node} the master is refused: {why}", code="refused")
         hands.monitor.memory.name_master(which.node, peer.actor)
         hands.monitor.judge_soon()
         return Nothing()
