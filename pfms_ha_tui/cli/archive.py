@@ -121,7 +121,12 @@ def _counted(counts: Mapping[str, int]) -> Iterator[str]:
 def _window(one: ArchiveFacts) -> str:
     if one.start is None or one.end is None:
         return NOTHING
-    return f"{_moment(one.start)} … {_moment(one.end)}"
+    return span(one.start, one.end)
+
+
+def span(start: int, end: int) -> str:
+    """A window in local time, with the offset of either end."""
+    return f"{_moment(start)} … {_moment(end)}"
 
 
 def _moment(at: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from pfms_ha_tui.cli.archive import span
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cli.orders import Ordering, chosen_cluster, progress_words
 from pfms_ha_tui.console.format import number
@@ -56,6 +57,8 @@ class _Merging(Ordering):
         if asked.start is None or asked.end is None:
             await self._propose(client, order)
         start, end = await self._moments(client, asked.start, asked.end)
+        # The worker's zone read them: what they became is seen before anything is confirmed.
+        sys.stderr.write(f"window: {span(start, end)}\n")
         return replace(order, start=f"@{start}", end=f"@{end}")
 
     def agreed(self, order: Order, plan: Plan) -> Order:
@@ -198,7 +201,7 @@ def dry_run_lines(found: DryRun) -> Iterator[str]:
         yield ""
         yield f"skipped, because {found.master} does not have whose rows they are:"
         for one in found.skipped:
-            yield f"  {number(one.rows)} rows: {clean(one.text)}"
+            yield f"  {number(one.rows)} {'row' if one.rows == 1 else 'rows'}: {clean(one.text)}"
     for text in found.renamed:
         yield f"  {clean(text)}"
     if found.left_behind or found.not_compared:

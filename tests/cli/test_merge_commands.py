@@ -73,6 +73,7 @@ def test_a_split_brain_is_merged_taken_back_and_restored(demo: dict[str, Any]) -
 
     unconfirmed = run(demo, "merge", "--from", "node2", *span)
     assert unconfirmed.returncode == Exit.FAILED
+    assert f"window: {span[1][:19]} " in unconfirmed.stderr
     assert to_add(dry_run(demo, *span)) == to_add(tables), "nothing was changed so far"
 
     merged = run(demo, "merge", "--from", "node2", *span, "--yes")

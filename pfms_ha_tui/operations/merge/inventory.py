@@ -31,7 +31,7 @@ class Why(StrEnum):
     TAKEN = "taken"
     """On the master the number belongs to something else."""
     DELETED = "deleted"
-    """The losing side does not have it any more either."""
+    """The losing side does not have it (any more), so nobody can tell what its rows were of."""
 
 
 class Owner(StrEnum):

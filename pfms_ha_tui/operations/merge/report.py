@@ -75,13 +75,18 @@ def unknown_text(unknown: Unknown) -> str:
             return f"{unknown.owner} {unknown.id} “{name}”{of} does not exist on the master"
         case Why.TAKEN:
             return f"{unknown.owner} {unknown.id} “{name}”{of} is “{decode(unknown.other)}” on the master"
+        case Why.DELETED if unknown.other:
+            there = decode(unknown.other)
+            return (
+                f"{unknown.owner} {unknown.id} was deleted on the losing side; on the master it is “{there}”"
+            )
         case Why.DELETED:
-            return f"{unknown.owner} {unknown.id} does not exist any more"
+            return f"{unknown.owner} {unknown.id} does not exist on either side"
 
 
 def _skipped_lines(skipped: tuple[tuple[Unknown, int], ...]) -> Iterator[str]:
     for unknown, rows in skipped[:_LISTED]:
-        yield f"skipped {rows} rows: {unknown_text(unknown)}"
+        yield f"skipped {rows} {'row' if rows == 1 else 'rows'}: {unknown_text(unknown)}"
     if len(skipped) > _LISTED:
         rest = sum(rows for _, rows in skipped[_LISTED:])
         yield f"skipped {rest} rows of {len(skipped) - _LISTED} more modules and agents"
