@@ -9,6 +9,9 @@ from pfms_ha_tui.cluster.masters import newest_record, own_epoch
 from pfms_ha_tui.cluster.observation import EpochRecord, NodeObservation
 from pfms_ha_tui.cluster.snapshot import NodeState, Snapshot
 
+_OPENING = 5.0
+"""Seconds from a promotion's record to the node being open: a look in between still shows it read-only."""
+
 
 def restarted_read_only(history: Sequence[Snapshot], node: NodeState) -> bool:
     """Whether ``node`` was writable until its server restarted; unknown counts as no.
@@ -31,7 +34,7 @@ def _restarted_since_promotion(history: Sequence[Snapshot], node: NodeState) -> 
         earlier = known.last_good if known is not None else None
         before = _started(earlier) if earlier is not None else None
         if earlier is not None and before is not None and started - before > UPTIME_JITTER:
-            return earlier.at <= record.at
+            return earlier.at <= record.at + _OPENING
     return False
 
 

@@ -57,13 +57,13 @@ def restarted_read_only() -> Lab:
     return lab
 
 
-def promoted_and_dead(*, seen: bool = False) -> Lab:
-    """node2 was promoted and died at once; ``seen``: not before it was seen, locked by somebody."""
+def promoted_and_dead(*, seen_for: float = 0.0) -> Lab:
+    """node2 was promoted and died: at once, or after it was seen read-only for so many seconds."""
     lab = dead()
     lab.promote("node2", 1)
-    if seen:
+    if seen_for:
         lab.servers["node2"].read_only = True
-        lab.tick(0.5)
+        lab.tick(seen_for)
     lab.kill("node2")
     lab.ticks(3)
     lab.come_back("node1", read_only=True)
@@ -346,8 +346,9 @@ class TestReopen:
         lab.tick()
         assert lab.action() is Action.NONE
 
-    def test_a_master_that_died_the_moment_it_was_promoted_is_reopened(self) -> None:
-        lab = promoted_and_dead()
+    @pytest.mark.parametrize("seen_for", [0.0, 0.5])
+    def test_a_master_that_died_the_moment_it_was_promoted_is_reopened(self, seen_for: float) -> None:
+        lab = promoted_and_dead(seen_for=seen_for)  # a look may fall between its record and its opening
         lab.come_back("node2", read_only=True)
         lab.ticks(2)
         assert lab.node("node2").restarted_readonly is False  # nobody saw it writable
@@ -355,7 +356,7 @@ class TestReopen:
         assert "it restarted read-only" in lab.diagnosis.text
 
     def test_a_new_master_that_was_locked_before_it_restarted_is_left_alone(self) -> None:
-        lab = promoted_and_dead(seen=True)
+        lab = promoted_and_dead(seen_for=8.0)
         lab.come_back("node2", read_only=True)
         lab.ticks(2)
         assert lab.action() is Action.NONE, lab.decision
