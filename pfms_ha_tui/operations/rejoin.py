@@ -154,7 +154,8 @@ class Compare(Step):
         marks = await operation.record(lambda records: records.marked(MarkKind.NEEDS_RESYNC))
         if label in marks:
             raise OperationError(f"it needs a resync: {marks[label]}", node=label, code="needs_resync")
-        found = await self._survey(label, promotion, run)
+        followed = await self._followed_since(label, promotion, run)
+        found = None if followed else await self._survey(label, promotion, run)
         if found is not None:
             await run.note(survey=found)
             run.say(f"{label}: {found.sentence()}")
@@ -201,6 +202,31 @@ class Compare(Step):
         else:
             rest = str(GtidSet.parse(own).subtract(GtidSet.parse(master)))
         return rest or None
+
+    async def _followed_since(self, label: str, promotion: Promotion, run: StepRun) -> bool:
+        """Whether it was a slave of the present master already, and stopped following by other hands.
+
+        The promotion's own record is the first thing that is written behind the recorded position, so a node
+        that carries it has passed that position: followed from there again it would apply the same rows
+        twice. Its binary log proves nothing then: what a slave applies is in it or not, as
+        ``log_slave_updates`` has it. GTIDs know where it stopped.
+
+        Raises:
+            OperationError: without GTIDs only a clone helps.
+        """
+        own = await self.operation.epoch_on(label)
+        if own is None or (own.epoch, own.master) != (promotion.epoch, promotion.master):
+            return False
+        if promotion.by_gtid:
+            return True
+        reason = f"it followed {self.master} already, and where it stopped is not known"
+        await self._mark(run, MarkKind.NEEDS_RESYNC, reason)
+        raise OperationError(
+            reason,
+            node=label,
+            code="needs_resync",
+            hint="resync it; if it took writes of its own meanwhile, merge them first",
+        )
 
     async def _believable(self, label: str, promotion: Promotion, found: Survey | None, run: StepRun) -> None:
         """Refuse after an end that may have lost what the log has.

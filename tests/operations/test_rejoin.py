@@ -28,6 +28,8 @@ INSERT = (
     "INSERT INTO tagente_datos (id_agente_modulo, datos, utimestamp) VALUES (999999, 1, 1), (999999, 2, 2)"
 )
 
+COUNT = "SELECT count(*) FROM tagente_datos"
+
 
 async def fail_over(kit: Surgery, *, kill: bool = True) -> None:
     """node1 dies and node2 takes over; nothing is written at that time, so that nothing is lost."""
@@ -76,6 +78,21 @@ async def test_an_old_master_with_nothing_more_follows_the_new_one(
         back = rebuild("switchover", {"master": "node2", "target": "node1"}, kit.context)
         assert (await kit.engine.run(back, actor="carol")).state is OperationState.DONE
         await until(lambda: follows(node2, node1), "node2 follows node1")
+        await sandbox.writer.resume()
+        await sandbox.writer.wait_for_rows(20)
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, node2)
+        before = await node2.sql(COUNT, database="pandora")
+        dialect = back.dialect("node2")
+        for statement in (dialect.stop_replica, dialect.reset_replica_all):
+            await node2.sql(statement)
+        again = rebuild("rejoin", {"node": "node2", "master": "node1"}, kit.context)
+        view = await kit.engine.run(again, actor="carol")
+        assert view.state is (OperationState.DONE if gtid else OperationState.FAILED), view
+        assert await node2.sql(COUNT, database="pandora") == before, "nothing is applied twice"
+        if not gtid:
+            assert "followed node1 already" in kit.context.records.marked(MarkKind.NEEDS_RESYNC)["node2"]
+            assert await node2.replication() is None
 
 
 @pytest.mark.parametrize("gtid", [False, True], ids=["position", "gtid"])
