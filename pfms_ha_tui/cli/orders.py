@@ -52,51 +52,81 @@ def drill(arguments: argparse.Namespace) -> int:
 
 def pause(arguments: argparse.Namespace) -> int:
     """Suspend automatic actions."""
-    _tell(
+    for_so_long = span(arguments.duration)
+    return _tell(
         arguments,
         "pause",
         lambda cluster: Pause(cluster=cluster, seconds=arguments.duration, reason=arguments.reason),
+        done=f"automatic actions are suspended for {for_so_long}",
+        would=f"automatic actions would be suspended for {for_so_long}",
     )
-    sys.stdout.write(f"automatic actions are suspended for {span(arguments.duration)}\n")
-    return Exit.OK
 
 
 def resume(arguments: argparse.Namespace) -> int:
     """End the maintenance."""
-    _tell(arguments, "resume", lambda cluster: ClusterRef(cluster=cluster))
-    sys.stdout.write("automatic actions are possible again\n")
-    return Exit.OK
+    return _tell(
+        arguments,
+        "resume",
+        lambda cluster: ClusterRef(cluster=cluster),
+        done="automatic actions are possible again",
+        would="the maintenance would be ended, if there is one",
+    )
 
 
 def acknowledge(arguments: argparse.Namespace) -> int:
     """Lift the block that follows a failover."""
-    _tell(arguments, "acknowledge", lambda cluster: ClusterRef(cluster=cluster))
-    sys.stdout.write("the last failover is acknowledged; another one may follow\n")
-    return Exit.OK
+    return _tell(
+        arguments,
+        "acknowledge",
+        lambda cluster: ClusterRef(cluster=cluster),
+        done="the last failover is acknowledged; another one may follow",
+        would="the last failover would be acknowledged, if one waits for it",
+    )
 
 
 def mode(arguments: argparse.Namespace) -> int:
     """Change how much the worker does by itself."""
-    _tell(arguments, "set_mode", lambda cluster: SetMode(cluster=cluster, mode=Mode(arguments.mode)))
-    sys.stdout.write(f"the mode is {arguments.mode}\n")
-    return Exit.OK
+    return _tell(
+        arguments,
+        "set_mode",
+        lambda cluster: SetMode(cluster=cluster, mode=Mode(arguments.mode)),
+        done=f"the mode is {arguments.mode}",
+        would=f"the mode would be {arguments.mode}",
+    )
 
 
 def name_master(arguments: argparse.Namespace) -> int:
     """Say which node is the master when the worker cannot know."""
-    _tell(arguments, "name_master", lambda cluster: NodeQuery(cluster=cluster, node=arguments.node))
-    sys.stdout.write(f"{arguments.node} counts as the master\n")
-    return Exit.OK
+    return _tell(
+        arguments,
+        "name_master",
+        lambda cluster: NodeQuery(cluster=cluster, node=arguments.node),
+        done=f"{arguments.node} counts as the master",
+        would=f"{arguments.node} would count as the master, if no other node plainly is",
+    )
 
 
-def _tell(arguments: argparse.Namespace, method: str, params: Callable[[str], object]) -> None:
+def _tell(
+    arguments: argparse.Namespace, method: str, params: Callable[[str], object], *, done: str, would: str
+) -> int:
+    """Tell the worker one thing, or with ``--dry-run`` only find the worker and the cluster."""
     socket = console_access(arguments.config).socket
+    text = f"{would}; nothing was changed" if arguments.dry_run else done
 
-    async def tell() -> None:
+    async def tell() -> str:
         async with await WorkerClient.connect(socket, client=f"cli {method}") as client:
-            await client.call(method, params(chosen_cluster(arguments, client)))
+            cluster = chosen_cluster(arguments, client)
+            if not arguments.dry_run:
+                await client.call(method, params(cluster))
+            return cluster
 
-    asyncio.run(tell())
+    cluster = asyncio.run(tell())
+    if arguments.json:
+        told = {"cluster": cluster, "kind": method, "dry_run": arguments.dry_run, "text": text}
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+    else:
+        sys.stdout.write(f"{text}\n")
+    return Exit.OK
 
 
 def chosen_cluster(arguments: argparse.Namespace, client: WorkerClient) -> str:
@@ -172,6 +202,10 @@ class Ordering:
                     " x there cancels it\n"
                 )
                 raise
+            except WorkerError as error:
+                if error.code != "lost":
+                    raise
+                raise _out_of_sight(begun) from error
 
     async def rehearsed(self, client: WorkerClient, order: Order) -> int:
         """Every check, nothing changed; the exit status."""
@@ -269,6 +303,18 @@ class Ordering:
                 sys.stdout.write(f"  {clean(told)}\n")
             sys.stdout.write(f"{view.state.value}: {clean(view.text or view.title)}\n")
         return Exit.OK if view.state is OperationState.DONE else Exit.FAILED
+
+
+def _out_of_sight(begun: OperationView) -> WorkerError:
+    """The worker was lost while an order waited or ran; what it leaves behind may be a cluster locked."""
+    hint = (
+        "it did not begin, and a worker that ended forgets what is queued: order it again"
+        if begun.state is OperationState.PLANNED
+        else "the next worker finishes it or takes it back; until one runs, nobody may be able to write."
+        " Start it, then look at: pfms-ha-tui status"
+    )
+    title = clean(begun.title)
+    return WorkerError(f"the worker was lost, and with it the sight of: {title}", code="lost", hint=hint)
 
 
 async def typed(question: str, wanted: str) -> None:

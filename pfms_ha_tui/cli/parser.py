@@ -218,16 +218,14 @@ def _add_changing(commands: Commands) -> None:
     drill.add_argument("--cluster", metavar="NAME", help="which cluster, if there are several")
     drill.add_argument("--json", action="store_true", help="the outcome as JSON")
 
-    pause = _simple(commands, "pause", "maintenance: suspend automatic actions for a while", "pause")
+    pause = _told(commands, "pause", "maintenance: suspend automatic actions for a while", "pause")
     pause.add_argument("duration", type=duration, metavar="FOR", help="30m, 2h, 1d")
     pause.add_argument("reason", nargs="?", default="", help="shown on every console")
-    _simple(commands, "resume", "end the maintenance", "resume")
-    _simple(commands, "ack", "acknowledge the last failover, so that another one may follow", "acknowledge")
-    mode = _simple(commands, "mode", "how much the worker does by itself, until its configuration", "mode")
+    _told(commands, "resume", "end the maintenance", "resume")
+    _told(commands, "ack", "acknowledge the last failover, so that another one may follow", "acknowledge")
+    mode = _told(commands, "mode", "how much the worker does by itself; kept over its restarts", "mode")
     mode.add_argument("mode", choices=("observe", "manual", "automatic"))
-    name = _simple(
-        commands, "name-master", "say which node is the master when nobody can know", "name_master"
-    )
+    name = _told(commands, "name-master", "say which node is the master when nobody can know", "name_master")
     name.add_argument("node", metavar="NODE")
 
 
@@ -286,6 +284,14 @@ def _order(commands: Commands, kind: str, help_text: str, *, node: str | None = 
         parser.add_argument("node", metavar="NODE")
     parser.add_argument("--dry-run", action="store_true", help="every check and step, nothing changed")
     parser.add_argument("--yes", action="store_true", help="do not ask for the node's label")
+    parser.add_argument("--json", action="store_true", help="the outcome as JSON")
+    return parser
+
+
+def _told(commands: Commands, name: str, help_text: str, function: str) -> Parser:
+    parser = _simple(commands, name, help_text, function)
+    parser.add_argument("--dry-run", action="store_true", help="say what it would come to, change nothing")
+    parser.add_argument("--yes", action="store_true", help="for scripts: this command asks nothing anyway")
     parser.add_argument("--json", action="store_true", help="the outcome as JSON")
     return parser
 

@@ -110,6 +110,17 @@ def test_a_pause_is_shown_blocks_by_itself_and_can_be_ended(demo: dict[str, Any]
     assert state(demo)["maintenance"] is None
 
 
+def test_what_is_told_the_worker_can_be_rehearsed(demo: dict[str, Any]) -> None:
+    before = state(demo)
+    told = (("pause", "30m"), ("resume",), ("ack",), ("mode", "observe"), ("name-master", master(demo)))
+    for words in told:
+        done = run(demo, *words, "--dry-run", "--yes", "--json")
+        assert done.returncode == Exit.OK, done.stderr
+        assert "nothing was changed" in json.loads(done.stdout)["text"]
+    after = state(demo)
+    assert [after[key] for key in ("mode", "maintenance")] == [before[key] for key in ("mode", "maintenance")]
+
+
 def test_the_mode_is_changed_and_told(demo: dict[str, Any]) -> None:
     assert run(demo, "mode", "observe").returncode == Exit.OK
     refused = run(demo, "switchover", other(demo), "--yes")

@@ -18,7 +18,7 @@ from pfms_ha_tui.cli.orders import order
 from pfms_ha_tui.cli.parser import build_parser
 from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.cluster.event import Event
-from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.errors import OperationError, WorkerError
 from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker.client import EventsUpdate, Update, WorkerClient
 from pfms_ha_tui.worker.protocol import Plan
@@ -79,9 +79,27 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def ordered(worker: pytest.MonkeyPatch, end: OperationState | None) -> int:
+class Dying(Busy):
+    """A worker that is killed while what was ordered runs, or waits."""
+
+    def __init__(self, state: OperationState) -> None:
+        super().__init__(None)
+        self._state = state
+
+    async def call(self, method: str, params: object, result: object, *, timeout: float = 0) -> object:
+        if method == "start":
+            return view(0, self._state)
+        return await super().call(method, params, result, timeout=timeout)
+
+    async def subscribe(self) -> AsyncGenerator[Update, None]:
+        if self._state is not OperationState.DONE:
+            raise WorkerError("the connection to the worker was lost", code="lost")
+        yield EventsUpdate(())
+
+
+def ordered(worker: pytest.MonkeyPatch, end: OperationState | None, dying: Dying | None = None) -> int:
     async def connect(*_: object, **__: object) -> Busy:
-        return Busy(end)
+        return dying or Busy(end)
 
     worker.setattr(WorkerClient, "connect", connect)
     arguments = build_parser().parse_args(["lock", "node2", "--yes", "--json"])
@@ -104,3 +122,16 @@ def test_an_order_that_waits_is_followed_to_its_end(
 def test_an_order_that_is_refused_when_its_turn_comes_has_failed(worker: pytest.MonkeyPatch) -> None:
     with pytest.raises(OperationError, match="node2 is the master"):
         ordered(worker, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(OperationState.RUNNING, "nobody may be able to write"), (OperationState.PLANNED, "order it again")],
+)
+def test_a_worker_that_is_lost_on_the_way_leaves_word_of_what_to_do(
+    worker: pytest.MonkeyPatch, state: OperationState, words: str
+) -> None:
+    with pytest.raises(WorkerError) as lost:
+        ordered(worker, None, Dying(state))
+    assert words in (lost.value.hint or "")
+    assert TITLE in lost.value.reason
