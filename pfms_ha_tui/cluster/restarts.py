@@ -39,11 +39,11 @@ def _restarted_since_promotion(history: Sequence[Snapshot], node: NodeState) -> 
 
 
 def _began_after(seen: NodeObservation, record: EpochRecord) -> bool:
-    """By the server's own clock: this host's may have been set since."""
+    """By the server's own clock: this host's may have been set since. To about a second, as uptime is."""
     facts = seen.facts
     if facts is None or facts.clock is None or facts.uptime is None:
         return False
-    return facts.clock - facts.uptime > record.at
+    return facts.clock - facts.uptime > record.at - UPTIME_JITTER
 
 
 def _started(seen: NodeObservation) -> float | None:

@@ -74,6 +74,8 @@ class Sampler:
         self.looks: dict[str, list[Look | None]] = {node.label: [] for node in sandbox.nodes}
         self.hosts: list[tuple[float, str | None]] = []
         """What the hosts file held, whenever that changed; ``None``: it was not there."""
+        self.promoted: set[str] = set()
+        """Nodes that were opened for certain, though they died before anybody could look."""
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._watch, args=(node,), name=f"look at {node.label}", daemon=True)
@@ -155,8 +157,8 @@ class Sampler:
 
     def _was_master(self, label: str, at: float) -> bool:
         looks = [look for look in list(self.looks[label]) if look is not None]
-        if not looks:
-            return False
+        if not looks or label in self.promoted:
+            return bool(looks)
         # The looks at the node and those at the file take turns: it was opened between two of them if the
         # next look finds it open.
         after = next((one for one in looks if one.begin > at), None)
