@@ -40,6 +40,7 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
         case OrderKind.CLONE:
             return (
                 f"All data of {order.target} is replaced.",
+                *_not_merged(order, monitor, master),
                 *_never_compared(order, snapshot, master),
                 _old_data(order),
             )
@@ -47,6 +48,14 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
         case _:
             return ()
+
+
+def _not_merged(order: Order, monitor: ClusterMonitor, master: NodeState) -> tuple[str, ...]:
+    """A node that diverged holds what a merge is for."""
+    target = order.target
+    if target not in monitor.memory.diverged:
+        return ()
+    return (f"What only {target} holds goes with it: {master.label} does not have it. Merge it first.",)
 
 
 def _never_compared(order: Order, snapshot: Snapshot, master: NodeState) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from pfms_ha_tui.operations.merge import throttle
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warning
 from pfms_ha_tui.operations.merge.ledger import load_state
+from pfms_ha_tui.operations.merge.merging import Merge
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndo, MergeUndoParams
 from pfms_ha_tui.operations.merge.plan import MergePlan
 from pfms_ha_tui.operations.merge.repair import RepairParams, SplitRepair
@@ -171,6 +172,23 @@ async def test_a_cancelled_merge_keeps_what_it_added_and_goes_on_by_its_director
     assert view.state is OperationState.DONE, view.text
     assert rows_of(divergence.master, "tagente_datos") == wanted
     assert [mark.kind for mark in kit.context.records.marks()] == [MarkKind.NEEDS_RESYNC]
+
+
+async def test_a_merge_that_could_not_archive_offers_nothing_to_go_on_with(
+    divergence: Divergence, kit: Surgery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(divergence)
+
+    def full(*_: object) -> None:
+        raise OperationError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Merge, "archive", full)
+        view = await ordered(kit, params(tmp_path))
+    assert view.state is OperationState.FAILED
+    assert not any("--resume" in line for line in view.log)
+    marks = kit.context.records.marks()
+    assert [(mark.node, mark.kind) for mark in marks] == [("node2", MarkKind.DIVERGED)]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -164,6 +164,13 @@ async def test_a_ledger_that_is_moved_away_turns_the_readiness_red_and_is_told_o
     assert desk.watched.memory.ledger_fault is None
 
 
+async def test_a_resync_of_a_node_whose_rows_are_not_merged_says_that_they_go(desk: Desk) -> None:
+    await desk.watched.until(lambda state: state.diagnosis.master == "node1")
+    assert not any("Merge it first" in told for told in (await desk.plan("node2")).impact)
+    desk.watched.memory.set_diverged("node2", "its rows are not merged yet")
+    assert any("Merge it first" in told for told in (await desk.plan("node2")).impact)
+
+
 async def test_a_dead_master_that_would_be_rebuilt_may_hold_what_nobody_else_has(desk: Desk) -> None:
     watched = desk.watched
     assert len((await desk.plan("node2")).impact) == 2

@@ -21,8 +21,9 @@ from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
 from pfms_ha_tui.operations.merge.evidence import wrong_direction
 from pfms_ha_tui.operations.merge.facts import Known, evidence_of
-from pfms_ha_tui.operations.merge.ledger import load_state
+from pfms_ha_tui.operations.merge.ledger import STATE, load_state
 from pfms_ha_tui.operations.merge.merging import (
+    ROWS,
     Merge,
     MergeRequest,
     apply_directory,
@@ -168,7 +169,7 @@ class MergeBack(ClusterOperation):
         if state is OperationState.DONE:
             return
         directory = run.fact(DIRECTORY, str)
-        if directory is not None:
+        if directory is not None and await asyncio.to_thread(_begun, Path(directory)):
             run.say(f"to go on: merge --resume {directory}; to take it back: merge --undo {directory}")
         for complaint in await self.hooks.run(HookEvent.MERGE_FAILED, {**self.hook_facts(run), "text": text}):
             run.say(complaint)
@@ -387,3 +388,8 @@ class ProveRows(MergeStep):
                 run, losing, MarkKind.NEEDS_RESYNC, f"its rows were merged into {asked.master}"
             )
         return check.text
+
+
+def _begun(directory: Path) -> bool:
+    """Whether anything was saved that a merge can go on with."""
+    return any((directory / name).exists() for name in (STATE, ROWS))
