@@ -87,6 +87,8 @@ class Context:
     """By label, from observations."""
     dialects: Mapping[str, Dialect] = field(default_factory=dict)
     """By label, from observations; for previews before a session is open."""
+    by_gtid: bool = False
+    """Whether the slaves follow by GTID, as last seen; for previews only."""
     binlog_sizes: Mapping[str, int] = field(default_factory=dict)
     """The master's binary log files, as last seen."""
     spare: Callable[[str], Collection[int]] = lambda _: ()

@@ -98,14 +98,15 @@ class Follow(Step):
     def preview(self) -> Sequence[str]:
         """The statements, with the coordinates once they are known."""
         label = self.node or ""
-        dialect = self.operation.dialect(label)
+        dialect, gtid = self.operation.dialect(label), self.operation.context.by_gtid
         master = self.operation.context.node(self.master) if self.master else None
         statement = dialect.change_source(
             master.host if master else "…",
             master.port if master else 3306,
             self.operation.context.cluster.replication.user,
             self.operation.context.cluster.replication.password,
-            position=BinlogPosition("…", 0),
+            position=None if gtid else BinlogPosition("…", 0),
+            gtid=gtid,
         )
         return (
             dialect.stop_replica,

@@ -298,9 +298,14 @@ class FollowAgain(Step):
         """The statements."""
         dialect = self.operation.dialect(self.node or "")
         master = self.operation.context.node(self.master)
-        account = self.operation.context.cluster.replication
+        account, gtid = self.operation.context.cluster.replication, self.operation.context.by_gtid
         statement = dialect.change_source(
-            master.host, master.port, account.user, account.password, position=BinlogPosition("…", 0)
+            master.host,
+            master.port,
+            account.user,
+            account.password,
+            position=None if gtid else BinlogPosition("…", 0),
+            gtid=gtid,
         )
         return (*dialect.set_read_only(True), statement.preview, dialect.start_replica)
 

@@ -69,6 +69,7 @@ class Builder:
                 label: HostFacts(pid_file=one.pid_file, datadir=one.datadir) for label, one in facts.items()
             },
             dialects={label: Dialect.of(one.version, one.version_comment) for label, one in facts.items()},
+            by_gtid=any(channel.gtid for one in facts.values() for channel in one.replication or ()),
             binlog_sizes=master.binlog_sizes if master is not None else {},
             spare=self._own_connections,
             recheck=self._complaints,

@@ -1,10 +1,10 @@
-"""Orders that are no operation: what they refuse, in words that say what is wrong."""
+"""What a person orders over fake senses: refusals say what is wrong, plans say what is run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from pfms_ha_tui.worker.conductor import ClusterHands
 from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.orders import Orders
 from pfms_ha_tui.worker.peer import Peer
-from pfms_ha_tui.worker.protocol import NodeQuery, Pause, Rights
+from pfms_ha_tui.worker.protocol import NodeQuery, Order, OrderKind, Pause, Plan, Rights
 from pfms_ha_tui.worker.server import Methods
 
 
@@ -28,10 +28,10 @@ class Counter:
     watched: Watched
     methods: Methods
 
-    async def call(self, method: str, params: object) -> None:
+    async def call(self, method: str, params: object) -> object:
         """As a person does."""
         peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
-        await self.methods.call(peer, method, msgspec.Raw(msgspec.json.encode(params)))
+        return await self.methods.call(peer, method, msgspec.Raw(msgspec.json.encode(params)))
 
 
 @pytest.fixture
@@ -75,3 +75,25 @@ async def test_a_node_that_does_not_exist_is_answered_with_those_that_do(counter
 async def test_a_pause_of_nothing_is_told_why_it_is_none(counter: Counter) -> None:
     with pytest.raises(WorkerError, match="longer than nothing"):
         await counter.call("pause", Pause(cluster="pandora", seconds=0))
+
+
+@pytest.mark.parametrize(("gtid", "words"), [(False, "AUTO_POSITION = 0"), (True, "AUTO_POSITION = 1")])
+async def test_the_plan_of_a_switchover_follows_as_the_slaves_do(
+    counter: Counter, gtid: bool, words: str
+) -> None:
+    slave = counter.watched.slave()
+    assert slave.facts is not None
+    assert slave.facts.replication is not None
+    channels = tuple(replace(channel, gtid=gtid) for channel in slave.facts.replication)
+    counter.watched.tell(replace(slave, facts=replace(slave.facts, replication=channels, uptime=2000)))
+    await counter.watched.until(
+        lambda state: any(
+            node.facts is not None and node.facts.uptime == 2000 for node in state.snapshot.nodes
+        )
+    )
+    order = Order(cluster="pandora", kind=OrderKind.SWITCHOVER, target="node2")
+    plan = await counter.call("plan", order)
+    assert isinstance(plan, Plan)
+    preview = "\n".join(line for step in plan.operation.steps for line in step.preview)
+    assert words in preview
+    assert ("LOG_POS" in preview) is not gtid
