@@ -99,10 +99,8 @@ def _standing(
         return f"{name} has diverged and needs a resync"
     if name in facts.failed_resync or node.sync.state is SyncState.FAILED:
         return f"{name} needs a resync"
-    if node.sync.state in (SyncState.QUEUED, SyncState.RUNNING):
-        return (
-            f"{name} is being resynced" if node.sync.state is SyncState.RUNNING else f"{name} awaits a resync"
-        )
+    if node.sync.state is SyncState.RUNNING:
+        return f"{name} is being resynced"
     if not fresh(node, snapshot, policy):
         return f"there is no fresh word from {name}"
     state = reach(node, snapshot, policy)

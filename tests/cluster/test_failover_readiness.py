@@ -302,7 +302,6 @@ class TestCandidate:
             (facts(failed_resync=("node2",)), "node2 needs a resync"),
             (facts(diverged={"node2": "x"}), "node2 has diverged and needs a resync"),
             (server("node2", sync=Sync(state=SyncState.RUNNING)), "node2 is being resynced"),
-            (server("node2", sync=Sync(state=SyncState.QUEUED)), "node2 awaits a resync"),
             (server("node2", sync=Sync(state=SyncState.FAILED)), "node2 needs a resync"),
             (server("node2", reach=Reach.IMPAIRED), "node2 answers, but with an error"),
             (server("node2", follows=None), "node2 follows nobody"),
@@ -323,6 +322,13 @@ class TestCandidate:
         lab.tick()
         assert self.why(lab) == reason
         assert lab.readiness.candidate == "node3"
+
+    def test_a_slave_whose_resync_only_waits_may_until_it_begins(self) -> None:
+        lab = settled()
+        server("node2", sync=Sync(state=SyncState.QUEUED))(lab)
+        lab.tick()
+        assert self.why(lab) is None
+        assert lab.readiness.candidate == "node2"
 
     def test_a_stale_slave_may_not(self) -> None:
         lab = settled()
