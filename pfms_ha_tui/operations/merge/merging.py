@@ -41,7 +41,7 @@ from pfms_ha_tui.operations.merge.plan import MergePlan, Survey
 from pfms_ha_tui.operations.merge.result import MergeResult
 from pfms_ha_tui.operations.merge.scan import first_difference, histogram
 from pfms_ha_tui.operations.merge.side import Side
-from pfms_ha_tui.operations.merge.tables import TableMapping, TableSpec, choose
+from pfms_ha_tui.operations.merge.tables import OPTIONAL, TableMapping, TableSpec, choose
 from pfms_ha_tui.operations.merge.throttle import Lag, Pace, no_slaves
 from pfms_ha_tui.operations.merge.undo import UndoResult, undo
 from pfms_ha_tui.operations.merge.verify import Verification, verify
@@ -94,6 +94,14 @@ class Merge:
         """Rows per minute, or longer span, on both nodes."""
         with self._sides() as (losing, master):
             return histogram(losing, master, self.specs, self.request.window)
+
+    def every_table(self) -> tuple[str, ...]:
+        """The tables of this merge and the optional ones that both nodes have."""
+        with self._sides() as sides:
+            names = [spec.table for spec in OPTIONAL]
+            losing, master = (side.schema_of(names) for side in sides)
+        more = [name for name in names if name in losing and name in master]
+        return tuple(dict.fromkeys([*(spec.table for spec in self.specs), *more]))
 
     def first_difference(self, control: Control, now: int | None = None) -> Window | None:
         """Where the two nodes' data differ, looking back from now."""

@@ -8,6 +8,7 @@ nobody takes it for a healthy slave. The clone that follows is a decision of its
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Self
 
 import msgspec
@@ -22,8 +23,8 @@ from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window, di
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import StepRun
 
-START, END = "start", "end"
-"""Facts: the window that was found."""
+START, END, TABLES = "start", "end", "tables"
+"""Facts: the window that was found, and the tables."""
 UNSURE = 86_400
 """Seconds that the window begins earlier when the journal does not tell when the sides parted."""
 LATE = 30 * 86_400
@@ -78,11 +79,14 @@ class SplitRepair(MergeBack):
         await super().open(run)
         start, end = run.fact(START, int), run.fact(END, int)
         if start is not None and end is not None:
-            self.take(Window(start, end))
+            tables = run.fact(TABLES, list[str])
+            self.take(Window(start, end), tuple(tables) if tables is not None else None)
 
-    def take(self, window: Window) -> None:
+    def take(self, window: Window, tables: tuple[str, ...] | None) -> None:
         """From now on it is the merge of that window."""
-        request = MergeRequest(losing=self.repair.losing, master=self.repair.master, window=window)
+        request = MergeRequest(
+            losing=self.repair.losing, master=self.repair.master, window=window, tables=tables
+        )
         self.job = Merge(self.context.cluster, request)
 
 
@@ -105,10 +109,13 @@ class MarkLosing(MergeStep):
 
 
 class FindWindow(MergeStep):
-    """From when to when: as wide as journal and data say, and wider where they are not sure."""
+    """From when to when: as wide as journal and data say, and wider where they are not sure.
+
+    And every table that can be merged, for the losing side is rebuilt afterwards.
+    """
 
     name = "window"
-    title = "find out since when the two sides differ"
+    title = "find out since when the two sides differ, and in which tables"
 
     def __init__(self, operation: SplitRepair) -> None:
         super().__init__(operation)
@@ -120,14 +127,16 @@ class FindWindow(MergeStep):
         began = await context.apart_since()
         now = run.clock.wall()
 
-        def look(control: Control) -> tuple[Proposal | None, Window | None]:
+        def look(control: Control) -> tuple[Proposal | None, Window | None, tuple[str, ...]]:
             known = Known(journal_master=repair.master, split=SplitTimes(began=began))
             found = gather(context.cluster, repair.losing, repair.master, known, control, now=now).window
             before = Window(max(0, int(now) - LATE), int(now) + 1)
             request = MergeRequest(losing=repair.losing, master=repair.master, window=before)
-            return found, differing(Merge(context.cluster, request).histogram())
+            tables = Merge(context.cluster, request).every_table()
+            late = differing(Merge(context.cluster, replace(request, tables=tables)).histogram())
+            return found, late, tables
 
-        found, late = await on_thread(run, look)
+        found, late, tables = await on_thread(run, look)
         if found is None:
             window, why = Window(max(0, int(now) - BLIND), int(now) + 1), "nobody knows since when"
         elif began is None:
@@ -139,6 +148,6 @@ class FindWindow(MergeStep):
             # Agents deliver what they had kept: their rows are older than the split.
             window = Window(late.start, window.end)
             why += "; begun with the oldest rows that only one side has"
-        await run.note(**{START: window.start, END: window.end})
-        self._repair.take(window)
+        await run.note(**{START: window.start, END: window.end, TABLES: list(tables)})
+        self._repair.take(window, tables)
         return f"{window.seconds} s: {why}"
