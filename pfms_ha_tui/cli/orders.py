@@ -188,6 +188,9 @@ class Ordering:
                 sys.stdout.flush()
             order = self.agreed(order, plan)
             if self._arguments.dry_run:
+                if plan.why_not is not None:
+                    sys.stderr.write(f"ordered now, it would be refused: {clean(plan.why_not)}\n")
+                    sys.stderr.flush()
                 return await self.rehearsed(client, order)
             start = Start(order=order, confirm=await self.confirmed(plan))
             asked_at = time.time()

@@ -108,7 +108,7 @@ def _row(state: ClusterState, node: NodeState, mono: float) -> tuple[str, ...]:
         clean(position(replication.executed if replication else facts.binlog)) if live and facts else NOTHING,
         clean(facts.version) if facts else NOTHING,
         _sync(state, node),
-        age(seen) if seen is None or live else f"{age(seen)} ago",
+        age(seen) if seen is None or live else "< 2 s ago" if seen < 2 else f"{age(seen)} ago",
     )
 
 

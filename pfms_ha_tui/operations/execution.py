@@ -28,6 +28,8 @@ _PROGRESS_EVERY = 0.1
 """Seconds between two published figures of one step."""
 _UNDO = "undo"
 """Fact: why it is being undone, and how it ends then."""
+_NO_NOTE = "no_note"
+"""Code of a step that finds nothing of what an earlier one should have noted."""
 _BEGUN = (StepState.RUNNING, StepState.DONE, StepState.FAILED)
 
 
@@ -122,7 +124,7 @@ class Execution:
         """A noted fact that must be there."""
         value = self.fact(key, kind)
         if value is None:
-            raise OperationError(f"the ledger has no note {key!r}")
+            raise OperationError(f"the ledger has no note {key!r}", code=_NO_NOTE)
         return value
 
     def say(self, text: str) -> None:
@@ -370,6 +372,10 @@ class Execution:
             except Skip as skipped:
                 await self._set(place, StepState.SKIPPED, text=skipped.reason)
             except PfmsError as error:
+                if why is not None and error.code == _NO_NOTE:
+                    text = "cannot be rehearsed: it rests on a step that would not work"
+                    await self._set(place, StepState.SKIPPED, text=text)
+                    continue
                 why = why or mask(str(error))
                 await self._set(place, StepState.FAILED, text=mask(str(error)))
             else:

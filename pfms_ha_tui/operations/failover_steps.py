@@ -104,6 +104,9 @@ class Guards(Step):
         epoch = await operation.next_epoch(asked.candidates)
         alive_at = asked.fault_at if asked.fault_at is not None else run.clock.wall()
         await run.note(epoch=epoch, evidence=list(asked.evidence), old_alive_at=alive_at)
+        if asked.by_person:
+            # a person may go past lag, a missing verdict, a pause: "all hold" would be a lie
+            return f"no slave takes writes; the other guards are for automatic failovers; epoch {epoch}"
         return f"all guards hold; epoch {epoch}"
 
     async def _writable(self, label: str) -> str | None:

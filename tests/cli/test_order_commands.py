@@ -76,6 +76,7 @@ def test_a_rehearsal_shows_every_step_and_changes_nothing(demo: dict[str, Any]) 
 def test_a_failover_can_be_rehearsed_while_everything_is_healthy(demo: dict[str, Any]) -> None:
     done = run(demo, "drill", "--json")
     assert done.returncode == Exit.OK, done.stderr
+    assert "ordered now, it would be refused" in done.stderr
     assert json.loads(done.stdout)["state"] == "done"
     assert state(demo)["diagnosis"]["kind"] == "Healthy"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from support import console_states as states
@@ -51,3 +52,13 @@ def test_a_slave_stands_where_it_has_applied_not_in_its_own_log() -> None:
     slave = next(node for node in state.snapshot.nodes if node.label == "node2")
     assert slave.replication is not None
     assert rows(state)["node2"]["POSITION"] == str(slave.replication.executed)
+
+
+def test_a_node_that_fell_silent_a_moment_ago_is_not_there_now() -> None:
+    state = states.dead_master()
+    (dead,) = (node for node in state.snapshot.nodes if node.label == "node1")
+    assert dead.last_good is not None
+    just_seen = replace(dead, last_good=replace(dead.last_good, mono=time.monotonic() - 0.1))
+    nodes = tuple(just_seen if node is dead else node for node in state.snapshot.nodes)
+    state = replace(state, snapshot=replace(state.snapshot, nodes=nodes))
+    assert rows(state)["node1"]["SEEN"] == "< 2 s ago"

@@ -280,6 +280,22 @@ async def test_a_dry_run_names_every_step_that_would_fail(engine: Engine, world:
     assert view.text == f"dry run: it would not work: {view.steps[0].text}"
 
 
+async def test_a_dry_run_leaves_out_what_rests_on_a_step_that_would_fail(
+    engine: Engine, world: World
+) -> None:
+    class Resting(ToyStep):
+        async def rehearse(self, run: StepRun) -> str | None:
+            return run.need("candidate", str)
+
+    view = await engine.run(
+        Toy(world, [ToyStep(world, "a", fail="early"), Resting(world, "b")]), actor="x", dry_run=True
+    )
+    assert states(view) == ["failed", "skipped"]
+    assert "rests on a step" in (view.steps[1].text or "")
+    view = await engine.run(Toy(world, [Resting(world, "b")]), actor="x", dry_run=True)
+    assert states(view) == ["failed"]
+
+
 async def test_two_operations_never_run_on_one_cluster_but_on_two(ledger: Ledger, world: World) -> None:
     one, other = Engine(ledger), Engine(ledger)
     running = asyncio.Event()

@@ -191,6 +191,7 @@ async def test_a_complaint_of_the_guards_stops_it_before_anything_is_touched(
         assert kit.context.records.newest() is None
         person = await kit.engine.run(failover(kit, by_person=True), actor="carol")
         assert person.state is OperationState.DONE, person
+        assert "guards hold" not in step_text(person, "guards"), "they did not, and a person was not asked"
 
 
 async def test_another_writable_node_stops_it(
