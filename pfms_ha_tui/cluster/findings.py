@@ -103,11 +103,11 @@ def _about_slave(
     if name in returned:
         settled = name in facts.diverged or extra is not None
         if not resyncing and (now.read_only is False or not settled):
-            yield _returned(node, now, snapshot)
+            yield _returned(node, now, snapshot, _way_back(node, facts))
         return
     if not now.replication:
         if not resyncing:
-            yield _follows_nobody(name)
+            yield _follows_nobody(name, _way_back(node, facts))
         return
     if now.read_only is False:
         yield finding(
@@ -157,7 +157,17 @@ def _absent(node: NodeState, snapshot: Snapshot, policy: Policy) -> Finding:
     return finding(DiagnosisKind.SLAVE_DOWN, Severity.CRITICAL, name, text, hint or default)
 
 
-def _returned(node: NodeState, now: ServerFacts, snapshot: Snapshot) -> Finding:
+def _way_back(node: NodeState, facts: JournalFacts) -> str:
+    """What to do with a node that follows nobody; a rejoin only where it is not refused anyway."""
+    name = node.label
+    if name in facts.diverged:
+        return f"Save and merge what only {name} holds, then resync it."
+    if node.sync.state is SyncState.FAILED or name in facts.failed_resync:
+        return f"Resync {name}."
+    return f"Rejoin {name} as a slave, or resync it."
+
+
+def _returned(node: NodeState, now: ServerFacts, snapshot: Snapshot, hint: str) -> Finding:
     name = node.label
     proof = outdated(snapshot, node)
     if now.read_only is False:
@@ -166,17 +176,16 @@ def _returned(node: NodeState, now: ServerFacts, snapshot: Snapshot) -> Finding:
             DiagnosisKind.OLD_MASTER_RETURNED, Severity.CRITICAL, name, text, f"Lock {name}, then rejoin it."
         )
     text = f"The old master {name} is back, locked, and follows nobody yet ({proof})"
-    hint = f"Rejoin {name} as a slave, or resync it."
     return finding(DiagnosisKind.OLD_MASTER_RETURNED, Severity.WARNING, name, text, hint)
 
 
-def _follows_nobody(name: str) -> Finding:
+def _follows_nobody(name: str, hint: str) -> Finding:
     return finding(
         DiagnosisKind.REPLICATION_STOPPED,
         Severity.CRITICAL,
         name,
         f"{name} is read-only and follows nobody: it gets no data",
-        f"Rejoin {name} as a slave, or resync it.",
+        hint,
     )
 
 

@@ -676,3 +676,20 @@ def test_another_writer_than_the_known_master_is_said() -> None:
         one.text == "node2 is writable now, although node1 was known as the master."
         for one in lab.diagnosis.findings
     )
+
+
+@pytest.mark.parametrize(
+    ("known", "hint"),
+    [
+        ({}, "Rejoin node2 as a slave, or resync it."),
+        ({"failed_resync": ("node2",)}, "Resync node2."),
+        ({"diverged": {"node2": "2 rows"}}, "Save and merge what only node2 holds, then resync it."),
+    ],
+)
+def test_a_rejoin_is_proposed_only_where_it_would_not_be_refused(known: dict[str, object], hint: str) -> None:
+    lab = settled()
+    lab.servers["node2"].follows = None
+    lab.facts = replace(lab.facts, **known)  # type: ignore[arg-type]
+    lab.tick(2)
+    (stopped,) = (one for one in lab.diagnosis.findings if one.kind is DiagnosisKind.REPLICATION_STOPPED)
+    assert stopped.hint == hint
