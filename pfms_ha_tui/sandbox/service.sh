@@ -11,6 +11,8 @@
 set -u
 NODE_DIR=$1 FRONT=$2
 shift 2
+# Who starts a server from a shell of his own has no marker yet; without it the server would outlive the sandbox.
+export PFMS_SANDBOX=${NODE_DIR%/*}
 # shellcheck source=/dev/null
 . "$NODE_DIR/node.env"
 START_TIMEOUT=${START_TIMEOUT:-90} STOP_TIMEOUT=${STOP_TIMEOUT:-90}

@@ -88,6 +88,29 @@ def _nothing_left(root: Path) -> bool:
 Owner = Callable[[], tuple[subprocess.Popen[str], Path]]
 
 
+def test_a_server_that_somebody_started_from_a_shell_of_his_own_goes_too(start_owner: Owner) -> None:
+    owner, root = start_owner()
+    watcher = _guardian_pid(owner)
+    node = root / "node1"
+    old = int((node / "main.pid").read_text())
+    os.kill(old, signal.SIGKILL)
+    _wait_until(lambda: not (node / "main.pid").exists(), "its supervisor noticed the end of the server")
+    bare = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    subprocess.run([node / "bin" / "systemctl", "start", "mariadb"], env=bare, check=True, timeout=60)
+    server = int((node / "main.pid").read_text())
+    try:
+        assert server in guardian.processes_of(root)
+    finally:
+        owner.kill()
+        owner.wait()
+        _wait_until(lambda: not Path(f"/proc/{watcher}").exists(), "the guardian ended")
+        gone = not Path(f"/proc/{server}").exists()
+        if not gone:
+            os.kill(server, signal.SIGKILL)
+    assert gone
+    assert _nothing_left(root)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_owner_takes_the_sandbox_with_it(start_owner: Owner, number: signal.Signals) -> None:
     owner, root = start_owner()
