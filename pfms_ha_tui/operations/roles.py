@@ -15,7 +15,7 @@ from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
 from pfms_ha_tui.operations.divergence import survey
 from pfms_ha_tui.operations.following import Own, Source, change_source, note_source, own_coordinates
-from pfms_ha_tui.operations.records import MarkKind
+from pfms_ha_tui.operations.records import Mark, MarkKind
 from pfms_ha_tui.operations.step import Step, StepRun
 from pfms_ha_tui.pandora.epoch import OldMaster, Promotion, read_raw, restore_raw, write_epoch
 
@@ -47,6 +47,10 @@ async def make_harmless(operation: ClusterOperation, label: str, run: StepRun) -
     Raises:
         OperationError: neither can be proved (code ``unresolved``); the node is marked so.
     """
+    # Noted first: whatever ends this attempt half-way, its deadline or a kill, nobody is promoted beside it.
+    reason, at = "it may be writable: it is not locked yet", run.clock.wall()
+    unproved = Mark(node=label, kind=MarkKind.UNRESOLVED, reason=reason, at=at)
+    await operation.record(lambda records: records.put_mark(unproved))
     try:
         await lock_node(operation, label)
     except PfmsError as error:

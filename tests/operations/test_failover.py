@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from support.operating import Surgery, all_rows_on, follows, is_writable, surgery, until
 
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations import roles
 from pfms_ha_tui.operations.catalog import rebuild
+from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.failover_steps import PromoteCandidate
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.roles import Detach
@@ -296,6 +300,29 @@ async def test_what_may_have_been_opened_unseen_is_fenced_before_another_is_prom
         assert await is_writable(node3)
 
 
+async def test_a_lock_that_is_cut_short_leaves_the_node_unresolved_until_one_is_proved(
+    shared_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(operation: ClusterOperation, label: str) -> int:
+        await asyncio.sleep(3600)
+        return 0
+
+    async def locked(operation: ClusterOperation, label: str) -> int:
+        return 0
+
+    run = cast(StepRun, SimpleNamespace(clock=SimpleNamespace(wall=lambda: 1.0)))
+    async with surgery(shared_sandbox, tmp_path / "ledger.db") as kit:
+        operation = cast(ClusterOperation, failover(kit))
+        monkeypatch.setattr(roles, "lock_node", hang)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await roles.make_harmless(operation, "node2", run)
+        assert "node2" in kit.context.records.marked(MarkKind.UNRESOLVED)
+        monkeypatch.setattr(roles, "lock_node", locked)
+        await roles.make_harmless(operation, "node2", run)
+        assert not kit.context.records.marks()
+
+
 async def test_what_cannot_take_the_promotion_back_is_reported_and_the_rest_is_done(
     flavor: Flavor, sandbox_factory: Factory, tmp_path: Path
 ) -> None:
@@ -334,6 +361,8 @@ async def test_a_drill_changes_nothing_and_tells_what_would_happen(
     sandbox = await sandbox_factory(SandboxOptions(flavor=flavor, nodes=3))
     node1, node2, node3 = sandbox.nodes
     async with surgery(sandbox, tmp_path / "ledger.db") as kit:
+        await sandbox.writer.pause()
+        await all_rows_on(sandbox, node2, node3)
         view = await kit.engine.run(failover(kit, "node2", "node3"), actor="carol", dry_run=True)
         assert view.state is OperationState.DONE, view
         assert "would be killed" in step_text(view, "fence")
@@ -344,6 +373,7 @@ async def test_a_drill_changes_nothing_and_tells_what_would_happen(
         assert await follows(node2, node1)
         assert await follows(node3, node1)
         assert kit.context.records.newest() is None
+        await sandbox.writer.resume()
         await sandbox.writer.wait_for_rows(10)
         await sandbox.writer.pause()
         await all_rows_on(sandbox, node1, node2, node3)
