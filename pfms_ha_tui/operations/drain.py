@@ -15,6 +15,7 @@ What the servers say is not what it seems (measured, on MariaDB 10.11 and MySQL 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -35,6 +36,10 @@ _BELIEVED_AFTER = 5.0
 _RECEIVER_GRACE = 2.0
 """Seconds a receiver gets to notice that its master is gone: what the kernel holds is received too."""
 _STOP_AGAIN = 0.1
+_STOP_PATIENCE = 0.5
+"""Seconds until a STOP that waits is looked into."""
+_STOP_WITHIN = 75.0
+"""Seconds: MySQL's own limit is a minute."""
 _EVENTS_AT_ONCE = 2000
 _ENDS = frozenset({"Xid", "XA_prepare"})
 _BEGINS = frozenset({"Gtid", "Anonymous_Gtid"})
@@ -192,7 +197,7 @@ class Drain:
 
     async def _stop_applier(self, before: _Look) -> _Look:
         dialect = self._link.dialect
-        await self._link.execute(dialect.stop_sql)
+        await stop_applier(self._link)
         self._stopped = True
         look = await self._read()
         if self._is_done(look):
@@ -269,10 +274,8 @@ class Drain:
         self._run.say("the last transaction was cut off by the master's end; it is rolled back")
         self._stopped = True
         if not dialect.mariadb:
-            for session in await self._link.sessions():
-                if session.user == "system user" and _IDLE in session.state:
-                    await self._link.execute(dialect.kill(session.id))
-        await self._link.execute(dialect.stop_sql)
+            await _kill_coordinator(self._link)
+        await stop_applier(self._link)
         self._cut_off = True
         return await self._read()
 
@@ -295,6 +298,35 @@ class Drain:
         total = bytes_between(self._from, target, self._sizes)
         if done is not None:
             self._run.progress(done, total, "bytes")
+
+
+async def stop_applier(link: Link) -> None:
+    """Stop applying; of a transaction whose end has not been received nothing stays.
+
+    MySQL's STOP waits a minute for the missing end, be it that the transaction begins to come in at this very
+    moment. Killing the coordinator ends the wait at once.
+
+    Raises:
+        SqlError: the slave cannot be asked or told.
+    """
+    stopping = asyncio.ensure_future(link.execute(link.dialect.stop_sql, timeout=_STOP_WITHIN))
+    try:
+        done, _ = await asyncio.wait({stopping}, timeout=_STOP_PATIENCE)
+        if not done and not link.dialect.mariadb:
+            second = await Link.open(link.node, link.cluster)
+            try:
+                await _kill_coordinator(second)
+            finally:
+                await second.close()
+        await stopping
+    finally:
+        stopping.cancel()
+
+
+async def _kill_coordinator(link: Link) -> None:
+    for session in await link.sessions():
+        if session.user == "system user" and _IDLE in session.state:
+            await link.execute(link.dialect.kill(session.id))
 
 
 async def restart_applier(link: Link) -> None:

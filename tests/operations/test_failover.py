@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,14 @@ from typing import cast
 import pytest
 from support.operating import Surgery, all_rows_on, follows, is_writable, surgery, until
 
+from pfms_ha_tui.config import load
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations import roles
+from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.catalog import rebuild
 from pfms_ha_tui.operations.context import ClusterOperation
+from pfms_ha_tui.operations.drain import restart_applier, stop_applier
 from pfms_ha_tui.operations.failover_steps import PromoteCandidate
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.roles import Detach
@@ -115,10 +119,7 @@ async def _received_all(sandbox: Sandbox) -> bool:
     return row is not None and row["Read_Source_Log_Pos" if mysql else "Read_Master_Log_Pos"] == at
 
 
-@pytest.mark.parametrize("gtid", [False, True], ids=["position", "gtid"])
-async def test_a_transaction_cut_off_by_the_masters_death_is_rolled_back(
-    flavor: Flavor, gtid: bool, sandbox_factory: Factory, tmp_path: Path
-) -> None:
+async def pair_with_half_a_transaction(sandbox_factory: Factory, flavor: Flavor, *, gtid: bool) -> Sandbox:
     """50 MB of one transaction, and the master dies while it is being sent."""
     sandbox = await sandbox_factory(
         SandboxOptions(flavor=flavor, gtid=gtid, writer=False, variables={"max_allowed_packet": "64M"})
@@ -143,6 +144,48 @@ async def test_a_transaction_cut_off_by_the_masters_death_is_rolled_back(
     await until(in_the_middle, "the transaction is being sent", 120)
     node1.kill()
     await asyncio.gather(writing, return_exceptions=True)
+    return sandbox
+
+
+@pytest.mark.mysql
+async def test_a_stop_in_the_middle_of_a_transaction_does_not_wait_for_its_end(
+    mysql_server: None, sandbox_factory: Factory
+) -> None:
+    sandbox = await pair_with_half_a_transaction(sandbox_factory, Flavor.MYSQL, gtid=False)
+    async with surgery_link(sandbox, "node2") as link:
+        async with asyncio.timeout(30):
+            await stop_applier(link)
+        state = await link.replication()
+        assert state is not None
+        assert not state.sql
+        await restart_applier(link)
+        await until(lambda: _applies(link), "the applier to run again")
+
+
+async def _applies(link: Link) -> bool:
+    state = await link.replication()
+    return state is not None and state.sql and not state.sql_errno
+
+
+@contextlib.asynccontextmanager
+async def surgery_link(sandbox: Sandbox, label: str) -> AsyncIterator[Link]:
+    """A session with one node."""
+    cluster = load(sandbox.config_path).clusters[0]
+    node = cluster.node(label)
+    assert node is not None
+    link = await Link.open(node, cluster)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+@pytest.mark.parametrize("gtid", [False, True], ids=["position", "gtid"])
+async def test_a_transaction_cut_off_by_the_masters_death_is_rolled_back(
+    flavor: Flavor, gtid: bool, sandbox_factory: Factory, tmp_path: Path
+) -> None:
+    sandbox = await pair_with_half_a_transaction(sandbox_factory, flavor, gtid=gtid)
+    node2 = sandbox.nodes[1]
     async with surgery(sandbox, tmp_path / "ledger.db") as kit:
         view = await kit.engine.run(failover(kit), actor="worker")
         assert view.state is OperationState.DONE, view
