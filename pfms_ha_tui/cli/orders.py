@@ -192,7 +192,8 @@ class Ordering:
                     sys.stderr.write(f"ordered now, it would be refused: {clean(plan.why_not)}\n")
                     sys.stderr.flush()
                 return await self.rehearsed(client, order)
-            start = Start(order=order, confirm=await self.confirmed(plan))
+            label = await self.confirmed(plan)
+            start = Start(order=order, confirm=label, planned=plan.operation.title)
             asked_at = time.time()
             begun = await client.call("start", start, OperationView, timeout=BEGIN_WITHIN)
             try:

@@ -10,10 +10,8 @@ from pfms_ha_tui.cli.orders import Ordering, typed
 from pfms_ha_tui.config.settings import CloneMethod, Transfer
 from pfms_ha_tui.operations.view import CloneCheck
 from pfms_ha_tui.worker.client import WorkerClient
-from pfms_ha_tui.worker.protocol import Order, Plan
+from pfms_ha_tui.worker.protocol import CLONE_CHECK_WITHIN, Order, Plan
 
-CHECK_WITHIN = 180.0
-"""Seconds: measuring a large datadir takes its time."""
 _GIVE_UP = "remove"
 """Typed a second time where old data goes before the new is there."""
 
@@ -44,10 +42,8 @@ class _Resync(Ordering):
         plan = await super().plan(client, order)
         if plan.why_not is not None:
             return plan
-        found = await client.call("clone_check", order, CloneCheck, timeout=CHECK_WITHIN)
-        if found.problems:
-            return replace(plan, why_not="; ".join(found.problems))
-        return replace(plan, operation=replace(plan.operation, steps=found.steps))
+        found = await client.call("clone_check", order, CloneCheck, timeout=CLONE_CHECK_WITHIN)
+        return plan.checked(found)
 
     async def confirmed(self, plan: Plan) -> str:
         """The label; and a second word where the old data may go first."""

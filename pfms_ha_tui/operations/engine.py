@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Coroutine
 
 from pfms_ha_tui.errors import OperationError
-from pfms_ha_tui.operations.execution import Execution, LedgerThread, Publish, preview_of
+from pfms_ha_tui.operations.execution import Execution, LedgerThread, Publish
 from pfms_ha_tui.operations.ledger import Change, Entry, Ledger, StepEntry
+from pfms_ha_tui.operations.preview import preview_of
 from pfms_ha_tui.operations.step import Operation
 from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.operations.waiting import Clock, SystemClock

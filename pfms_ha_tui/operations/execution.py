@@ -14,6 +14,7 @@ import msgspec
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.masking import mask
 from pfms_ha_tui.operations.ledger import Change, Entry, Ledger, LedgerError, Phase
+from pfms_ha_tui.operations.preview import preview_of
 from pfms_ha_tui.operations.step import Cancelled, OnFailure, Operation, Recovery, Skip, Step, StepRun
 from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
 from pfms_ha_tui.operations.waiting import Clock
@@ -442,8 +443,3 @@ class Execution:
         self._published_at = self.clock.mono()
         if self._publish is not None:
             self._publish(self.view)
-
-
-def preview_of(step: Step) -> tuple[str, ...]:
-    """The step's preview, secrets masked."""
-    return tuple(mask(line) for line in step.preview())

@@ -95,6 +95,8 @@ class MethodChoice:
 class CloneCheck:
     """What the checks of a clone came to; nothing was changed."""
 
+    title: str
+    """Of the operation that was checked."""
     source: str
     """The node whose data would be copied."""
     method: CloneMethod | None

@@ -10,11 +10,11 @@ from pfms_ha_tui.errors import OperationError, PfmsError, WorkerError
 from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.clone.checking import check
 from pfms_ha_tui.operations.context import ClusterOperation
-from pfms_ha_tui.operations.execution import preview_of
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.ledger import Ledger
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
-from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView, StepState, StepView
+from pfms_ha_tui.operations.preview import steps_ahead
+from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView
 from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
@@ -94,6 +94,12 @@ class Orders(Conductor):
         operation = await _operation(start.order, hands)
         if start.dry_run:
             return await hands.rehearse(operation, actor=peer.actor)
+        if start.planned is not None and start.planned != operation.title:
+            raise OperationError(
+                f"what was planned was the {start.planned}; by now it would be the {operation.title}",
+                code="changed",
+                hint="look at the plan again",
+            )
         why = hands.builder.why_not(start.order)
         if why is not None:
             raise OperationError(f"{operation.title} is refused: {why}", code="refused")
@@ -229,16 +235,6 @@ def _confirm(operation: ClusterOperation, order: Order) -> str:
 
 
 def _planned(operation: ClusterOperation, actor: str) -> OperationView:
-    steps = tuple(
-        StepView(
-            name=step.name,
-            title=step.title,
-            state=StepState.WAITING,
-            preview=preview_of(step),
-            node=step.node,
-        )
-        for step in operation.steps
-    )
     return OperationView(
         id=0,
         kind=operation.kind,
@@ -246,5 +242,5 @@ def _planned(operation: ClusterOperation, actor: str) -> OperationView:
         state=OperationState.PLANNED,
         actor=actor,
         dry_run=True,
-        steps=steps,
+        steps=steps_ahead(operation),
     )

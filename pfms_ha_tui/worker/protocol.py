@@ -39,7 +39,7 @@ From ``clone_check`` on, all need full rights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import msgspec
@@ -50,9 +50,11 @@ from pfms_ha_tui.cluster.policy import Mode, Policy
 from pfms_ha_tui.cluster.readiness import Readiness
 from pfms_ha_tui.cluster.snapshot import Maintenance, Snapshot
 from pfms_ha_tui.config.settings import CloneMethod, Transfer
-from pfms_ha_tui.operations.view import OperationView
+from pfms_ha_tui.operations.view import CloneCheck, OperationView
 
 PROTOCOL_VERSION = 1
+CLONE_CHECK_WITHIN = 180.0
+"""Seconds for an answer to ``clone_check``: measuring a large datadir takes its time."""
 MAX_LINE = 16 * 1024 * 1024
 EVENTS_KEPT = 1000
 """Unsent events kept for one slow subscriber."""
@@ -256,6 +258,17 @@ class Plan:
     warning: str | None = None
     """Merge: why this looks like the wrong direction; it starts only with :attr:`Order.anyway`."""
 
+    def checked(self, found: CloneCheck) -> Plan:
+        """The plan of a clone with what its hosts told: the exact commands, or what stands against it.
+
+        The title becomes that of the very operation whose steps are shown.
+        """
+        if found.problems:
+            return replace(self, why_not="; ".join(found.problems))
+        if self.why_not is not None:
+            return self
+        return replace(self, operation=replace(self.operation, title=found.title, steps=found.steps))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -264,6 +277,9 @@ class Start:
     order: Order
     confirm: str | None = None
     """The label as it was typed; not needed for a rehearsal."""
+    planned: str | None = None
+    """The title of the plan that was confirmed: where the worker chooses a node it may choose another one by
+    now, and what was not seen is not begun."""
     dry_run: bool = False
 
 

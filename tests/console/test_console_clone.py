@@ -61,6 +61,7 @@ async def test_enter_alone_leads_through_every_page_to_the_label(folder: Path) -
         assert [(one.confirm, one.order.target, one.dry_run) for one in orders.started] == [
             ("node2", "node2", False)
         ]
+        assert orders.started[0].planned == GOOD.title, "what was shown, whatever the worker chooses by then"
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
 

@@ -22,6 +22,7 @@ NO_PLUGIN = "MariaDB 10.11.14 has no CLONE plugin: it came with MySQL 8.0.17"
 COMMAND = "mariadb-backup --defaults-file=/dev/fd/3 --backup --stream=mbstream --parallel=4"
 
 GOOD = CloneCheck(
+    title="resync of node2 from node1",
     source="node1",
     method=CloneMethod.STREAM,
     problems=(),

@@ -16,6 +16,7 @@ from support.toy_operation import Toy, ToyStep, World
 from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.snapshot import Role
+from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.ledger import Ledger
 from pfms_ha_tui.operations.step import StepRun
 from pfms_ha_tui.operations.view import OperationView
@@ -56,9 +57,10 @@ class Desk:
         await self.hands.ordered(toy, actor="carol")  # type: ignore[arg-type]
         assert self.hands.busy
 
-    async def resync(self, label: str) -> object:
-        """A person orders a resync."""
-        start = Start(order=Order(cluster="pandora", kind=OrderKind.CLONE, target=label), confirm=label)
+    async def resync(self, label: str, planned: str | None = None) -> object:
+        """A person orders a resync, of which a plan was shown."""
+        order = Order(cluster="pandora", kind=OrderKind.CLONE, target=label)
+        start = Start(order=order, confirm=label, planned=planned)
         peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
         return await self.methods.call(peer, "start", msgspec.Raw(msgspec.json.encode(start)))
 
@@ -177,3 +179,13 @@ async def test_a_dead_master_that_would_be_rebuilt_may_hold_what_nobody_else_has
     watched.tell(watched.master("node2"), watched.down("node1"))
     await watched.until(lambda state: state.diagnosis.master == "node2")
     assert any("node1 was the master until it died" in told for told in (await desk.plan("node1")).impact)
+
+
+async def test_what_would_be_another_operation_than_the_one_that_was_shown_is_not_begun(desk: Desk) -> None:
+    await desk.occupy()
+    other = r"was the resync of node2 from node9; by now .* from node1"
+    with pytest.raises(OperationError, match=other) as it:
+        await desk.resync("node2", planned="resync of node2 from node9")
+    assert it.value.code == "changed"
+    await desk.resync("node2", planned=(await desk.plan("node2")).operation.title)
+    await desk.event("operation_queued", "node2")

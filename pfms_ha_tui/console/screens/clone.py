@@ -19,12 +19,12 @@ from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.clone_pages import MethodPage, OptionsPage, SourcePage, TargetPage
 from pfms_ha_tui.console.screens.clone_parts import METHODS, ClonePage, Wanted
 from pfms_ha_tui.console.screens.dialogs import Question
-from pfms_ha_tui.console.screens.order_panel import CHECK_WITHIN, OrderPanel
+from pfms_ha_tui.console.screens.order_panel import OrderPanel
 from pfms_ha_tui.console.screens.wizard import WizardScreen
 from pfms_ha_tui.console.widgets.pane import Document
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.operations.view import CloneCheck
-from pfms_ha_tui.worker.protocol import Order
+from pfms_ha_tui.worker.protocol import CLONE_CHECK_WITHIN, Order
 
 
 class ChecksPage(ClonePage):
@@ -124,8 +124,7 @@ class ConfirmPage(ClonePage):
         return f"{self.wanted.target} is rebuilt from {found.source}, method: {how}. Read what will run."
 
     def enter(self) -> None:
-        found = self.clone.found
-        self.query_one(OrderPanel).ask_plan(self.wanted.order, found.steps if found is not None else ())
+        self.query_one(OrderPanel).ask_plan(self.wanted.order, self.clone.found)
 
     def draw(self, scene: Scene) -> None:
         self.query_one(OrderPanel).draw(scene)
@@ -189,7 +188,7 @@ class CloneWizard(WizardScreen):
 
     async def _check(self, order: Order) -> None:
         try:
-            found = await self.console.link.ask("clone_check", order, CloneCheck, timeout=CHECK_WITHIN)
+            found = await self.console.link.ask("clone_check", order, CloneCheck, timeout=CLONE_CHECK_WITHIN)
         except WorkerError as exc:
             self.fault, self.found = exc, None
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -16,16 +15,14 @@ from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.widgets.operation import operation_lines, plan_lines
 from pfms_ha_tui.console.widgets.pane import Document, Pane
 from pfms_ha_tui.errors import WorkerError
-from pfms_ha_tui.operations.view import CloneCheck, OperationView, StepView
-from pfms_ha_tui.worker.protocol import Order, OrderKind, Plan, Start
+from pfms_ha_tui.operations.view import CloneCheck, OperationView
+from pfms_ha_tui.worker.protocol import CLONE_CHECK_WITHIN, Order, OrderKind, Plan, Start
 
 if TYPE_CHECKING:
     from pfms_ha_tui.console.screens.base import ConsoleScreen
 
 REHEARSAL_WITHIN = 120.0
 START_WITHIN = 60.0
-CHECK_WITHIN = 180.0
-"""Seconds: measuring a large datadir takes its time."""
 
 
 class LabelField(Input):
@@ -49,7 +46,7 @@ class OrderPanel(Vertical):
         super().__init__(classes="order-panel")
         self.plan: Plan | None = None
         self._order: Order | None = None
-        self._steps: Sequence[StepView] = ()
+        self._found: CloneCheck | None = None
         self._fault: WorkerError | None = None
         self._rehearsal: OperationView | None = None
         self._rehearsing = False
@@ -66,14 +63,14 @@ class OrderPanel(Vertical):
     def _screen(self) -> ConsoleScreen:
         return cast("ConsoleScreen", self.screen)
 
-    def ask_plan(self, order: Order, steps: Sequence[StepView] = ()) -> None:
+    def ask_plan(self, order: Order, found: CloneCheck | None = None) -> None:
         """Ask the worker what ``order`` would do, and show it.
 
         Args:
             order: what may be started.
-            steps: with the exact commands, where the plan alone cannot know them yet.
+            found: with the exact commands of a clone, which the plan alone cannot know yet.
         """
-        self.plan, self._order, self._steps = None, order, steps
+        self.plan, self._order, self._found = None, order, found
         self._fault = self._rehearsal = self._wrong = None
         self.query_one("#plan", Document).focus()
         self.run_worker(self._plan(order), group="plan", exclusive=True, exit_on_error=False)
@@ -84,11 +81,10 @@ class OrderPanel(Vertical):
         except WorkerError as exc:
             self._fault = exc
         else:
-            steps = tuple(self._steps) or plan.operation.steps
-            self.plan = replace(plan, operation=replace(plan.operation, steps=steps))
+            self.plan = plan if self._found is None else plan.checked(self._found)
             self._fault = None
         self._screen.refresh_scene()
-        if order.kind is OrderKind.CLONE and self.plan is not None and not self._steps:
+        if order.kind is OrderKind.CLONE and self.plan is not None and self._found is None:
             await self._check_clone(order, self.plan)
 
     async def _check_clone(self, order: Order, plan: Plan) -> None:
@@ -97,17 +93,14 @@ class OrderPanel(Vertical):
         self._screen.refresh_scene()
         try:
             found = await self._screen.console.link.ask(
-                "clone_check", order, CloneCheck, timeout=CHECK_WITHIN
+                "clone_check", order, CloneCheck, timeout=CLONE_CHECK_WITHIN
             )
         except WorkerError:
             return  # the rehearsal, or the first step, says what is the matter
         finally:
             self._checking = False
             self._screen.refresh_scene()
-        if found.problems:
-            self.plan = replace(plan, why_not="; ".join(found.problems))
-        elif plan.why_not is None:
-            self.plan = replace(plan, operation=replace(plan.operation, steps=found.steps))
+        self.plan = plan.checked(found)
         self._screen.refresh_scene()
 
     def draw(self, scene: Scene) -> None:
@@ -198,14 +191,13 @@ class OrderPanel(Vertical):
             self._screen.refresh_scene()
             return
         self._starting = True
-        label = event.value.strip()
-        self.run_worker(self._start(self._order, label), group="start", exit_on_error=False)
+        start = Start(order=self._order, confirm=self.plan.confirm, planned=self.plan.operation.title)
+        self.run_worker(self._start(start), group="start", exit_on_error=False)
         self._screen.refresh_scene()
 
-    async def _start(self, order: Order, label: str) -> None:
+    async def _start(self, start: Start) -> None:
         from pfms_ha_tui.console.screens.operation import OperationScreen
 
-        start = Start(order=order, confirm=label)
         try:
             ask = self._screen.console.link.ask
             begun = await ask("start", start, OperationView, timeout=START_WITHIN)
@@ -214,7 +206,7 @@ class OrderPanel(Vertical):
             self._starting = False
             self._screen.console.say(str(exc), "error")
             self.query_one("#label", LabelField).action_leave()
-            self.ask_plan(order, self._steps)
+            self.ask_plan(start.order)
             return
         self.app.switch_screen(OperationScreen(begun))
 

@@ -13,8 +13,8 @@ from pfms_ha_tui.operations.clone.means import Findings, Means
 from pfms_ha_tui.operations.clone.operation import Clone
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.clone.preflight import Preflight
-from pfms_ha_tui.operations.execution import preview_of
-from pfms_ha_tui.operations.view import CloneCheck, MethodChoice, StepState, StepView
+from pfms_ha_tui.operations.preview import steps_ahead
+from pfms_ha_tui.operations.view import CloneCheck, MethodChoice
 
 _TOKEN = "TOKEN"  # noqa: S105 - stands for what names the temporary places once they are made
 OFFERED = (CloneMethod.STREAM, CloneMethod.STAGED, CloneMethod.PLUGIN, CloneMethod.SCRIPT)
@@ -39,6 +39,7 @@ async def check(operation: Clone, why_not: str | None = None) -> CloneCheck:
     finally:
         await operation.close()
     return CloneCheck(
+        title=operation.title,
         source=asked.source,
         method=plan.method if plan else None,
         problems=tuple(dict.fromkeys(found.complaints)),
@@ -46,18 +47,7 @@ async def check(operation: Clone, why_not: str | None = None) -> CloneCheck:
         passed=tuple(_passed(operation, found, plan)) if plan else (),
         methods=methods,
         cramped=found.cramped,
-        steps=tuple(
-            StepView(
-                name=step.name,
-                title=step.title,
-                state=StepState.WAITING,
-                preview=preview_of(step),
-                node=step.node,
-            )
-            for step in operation.steps
-        )
-        if plan
-        else (),
+        steps=steps_ahead(operation) if plan else (),
     )
 
 
