@@ -67,6 +67,14 @@ class Decision:
     """What would be done (or a person may do) were it not for ``blocked_by``."""
     blocked_by: tuple[str, ...] = ()
     """One clause for each thing that stands against the proposal."""
+    suspect: bool = False
+    """Whether the master stopped answering and the verdict on it is not complete yet."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether what can wait may begin: nothing is done, and neither a failover nor a lock is due."""
+        due = self.suspect or self.proposal in (Action.FAILOVER, Action.LOCK)
+        return self.action is Action.NONE and not due
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +105,10 @@ def decide(
     if not history:
         return Decision(action=Action.NONE, reason="No node has been asked yet.")
     wish = _wish(history, diagnosis, readiness, policy, facts)
+    suspect = diagnosis.kind is DiagnosisKind.MASTER_SUSPECT
     if wish is None:
-        return Decision(action=Action.NONE, reason="Nothing is to be done.", master=diagnosis.master)
+        reason = "Nothing is to be done."
+        return Decision(action=Action.NONE, reason=reason, master=diagnosis.master, suspect=suspect)
     blocked = list(wish.obstacles)
     for why in (why_not_armed(history[-1], policy, facts), _busy(facts)):
         if why is not None and why not in blocked:
@@ -111,6 +121,7 @@ def decide(
             master=wish.master,
             proposal=wish.action,
             blocked_by=tuple(blocked),
+            suspect=suspect,
         )
     return Decision(
         action=wish.action,
@@ -144,16 +155,31 @@ def _wish(
     policy: Policy,
     facts: JournalFacts,
 ) -> _Wish | None:
-    """The first thing that wants doing; a second writable node comes before everything else."""
+    """The first thing that wants doing; a second writable node comes before everything else.
+
+    What is blocked holds back all that is less urgent, but for rows that are left over to be merged: their
+    node is locked, and may be away for days, so that other nodes go on becoming slaves again meanwhile.
+    """
     snapshot = history[-1]
-    return (
+    pressing = (
         _lock(snapshot, policy, facts)
         or _failover(snapshot, diagnosis, readiness, policy, facts)
-        or _merge(snapshot, policy, facts)
-        or _reopen(history, diagnosis, policy, facts)
-        or _rejoin(history, diagnosis, policy, facts)
-        or _resync(history, diagnosis, policy, facts)
+        or _split(snapshot, policy, facts)
     )
+    if pressing is not None:
+        return pressing
+    left = _left_over(snapshot, policy, facts)
+    able = next((wish for wish in left if not wish.obstacles), None)
+    if able is not None:
+        return able
+    if not left:
+        reopening = _reopen(history, diagnosis, policy, facts)
+        if reopening is not None:
+            return reopening
+    less = _rejoin(history, diagnosis, policy, facts) or _resync(history, diagnosis, policy, facts)
+    if left and (less is None or less.obstacles or less.target in {wish.target for wish in left}):
+        return left[0]
+    return less
 
 
 def _lock(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | None:
@@ -225,10 +251,10 @@ def _failover_invariants(
     return found
 
 
-def _merge(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | None:
+def _split(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | None:
     sides = rivals(snapshot, policy, facts)
     if not sides:
-        return _left_over(snapshot, policy, facts)
+        return None
     names = words.labels([node.label for node in sides])
     winner, why = _winner(sides, facts)
     if winner is None:
@@ -257,12 +283,12 @@ def _merge(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | N
     )
 
 
-def _left_over(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | None:
-    """A locked node whose rows are not merged yet: the other side of a split-brain, or a returned master."""
+def _left_over(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> list[_Wish]:
+    """Locked nodes whose rows are not merged yet: the other side of a split-brain, or a returned master."""
     rightful = rightful_writers(snapshot, policy)
     if not policy.splitbrain_autofix or len(rightful) != 1:
-        return None
-    master = rightful[0]
+        return []
+    master, wishes = rightful[0], list[_Wish]()
     for node in snapshot.nodes:
         if node.label not in facts.diverged or node.label == master.label:
             continue
@@ -276,14 +302,16 @@ def _left_over(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish
             obstacles.append(f"{node.label} cannot be read")
         if node.label in facts.failed_resync:
             obstacles.append(f"{node.label} needs a resync by hand")
-        return _Wish(
-            action=Action.MERGE_AND_CLONE,
-            target=node.label,
-            master=master.label,
-            reason=f"{node.label} holds rows that {master.label} does not have",
-            obstacles=tuple(obstacles),
+        wishes.append(
+            _Wish(
+                action=Action.MERGE_AND_CLONE,
+                target=node.label,
+                master=master.label,
+                reason=f"{node.label} holds rows that {master.label} does not have",
+                obstacles=tuple(obstacles),
+            )
         )
-    return None
+    return wishes
 
 
 def _tried_enough(label: str, policy: Policy, facts: JournalFacts) -> list[str]:

@@ -461,3 +461,18 @@ def test_mysql_with_gtids_may_promote_a_writable_slave_that_has_nothing_extra() 
     lab.ticks(2, 0.1)
     assert lab.kind() is not DiagnosisKind.SPLIT_BRAIN
     assert lab.readiness.candidate == "node2"
+
+
+def test_what_can_wait_begins_only_while_neither_a_failover_nor_a_lock_is_due() -> None:
+    assert settled().decision.idle
+    manual = dead()
+    manual.policy = replace(manual.policy, mode=Mode.MANUAL)
+    assert (manual.decision.proposal, manual.decision.idle) == (Action.FAILOVER, False)
+    manual = returned()
+    manual.policy = replace(manual.policy, mode=Mode.MANUAL)
+    assert (manual.decision.proposal, manual.decision.idle) == (Action.LOCK, False)
+    suspect = settled()
+    suspect.servers["node1"].reach = Reach.UNREACHABLE
+    suspect.tick(0.1)
+    assert suspect.kind() is DiagnosisKind.MASTER_SUSPECT
+    assert (suspect.decision.action, suspect.decision.idle) == (Action.NONE, False)

@@ -86,3 +86,71 @@ def test_two_masters_are_repaired_by_itself_only_so_many_times_a_day() -> None:
     decision = lab.decision
     assert (decision.action, decision.proposal) == (Action.NONE, Action.MERGE_AND_CLONE)
     assert "a person has to look" in decision.blocked_by[-1]
+
+
+def three_with_rows_left(*, read_only: bool = True) -> Lab:
+    """node1 died and came back clean after node2 took over; node3 holds rows of its own, and is away."""
+    lab = Lab(3).settle()
+    lab.policy = replace(lab.policy, splitbrain_autofix=True)
+    lab.kill("node1")
+    lab.ticks(2, 0.1)
+    lab.promote("node2", 1)
+    lab.follow("node3", "node2")
+    lab.ticks(2)
+    lab.facts = replace(lab.facts, diverged={"node3": "its rows are not merged yet"})
+    lab.learn()
+    lab.servers["node3"].follows = None
+    lab.kill("node3")
+    lab.ticks(2)
+    lab.come_back("node1", read_only=read_only)
+    lab.ticks(2)
+    return lab
+
+
+def test_a_side_that_cannot_be_read_holds_no_other_node_back() -> None:
+    lab = three_with_rows_left()
+    decision = lab.decision
+    assert (decision.action, decision.target, decision.master) == (Action.REJOIN, "node1", "node2")
+    lab.facts = replace(lab.facts, diverged={**lab.facts.diverged, "node1": "so are these"})
+    decision = lab.decision
+    assert (decision.action, decision.target) == (Action.MERGE_AND_CLONE, "node1")
+
+
+def test_two_sides_that_cannot_be_merged_are_told_by_the_first() -> None:
+    lab = three_with_rows_left()
+    lab.facts = replace(
+        lab.facts,
+        diverged={**lab.facts.diverged, "node1": "so are these"},
+        auto_merges={"node1": lab.policy.resync_retries},
+    )
+    decision = lab.decision
+    assert (decision.action, decision.proposal) == (Action.NONE, Action.MERGE_AND_CLONE)
+    assert decision.target == "node1"
+
+
+def test_rows_that_may_not_be_merged_are_not_replaced_by_a_copy_instead() -> None:
+    lab = locked_with_rows()
+    lab.facts = replace(
+        lab.facts,
+        to_resync={"node2": "said before"},
+        auto_merges={"node2": lab.policy.resync_retries},
+    )
+    decision = lab.decision
+    assert (decision.action, decision.proposal) == (Action.NONE, Action.MERGE_AND_CLONE)
+
+
+def test_an_old_master_that_may_not_be_locked_holds_back_everything_else() -> None:
+    lab = three_with_rows_left(read_only=False)
+    assert (lab.action(), lab.decision.target) == (Action.LOCK, "node1")
+    lab.facts = replace(lab.facts, master="node1")
+    decision = lab.decision
+    assert (decision.action, decision.proposal) == (Action.NONE, Action.LOCK)
+
+
+def test_a_blocked_failover_holds_back_the_rest() -> None:
+    lab = three_with_rows_left()
+    lab.kill("node2")
+    lab.ticks(3, 0.2)
+    decision = lab.decision
+    assert (decision.action, decision.proposal) == (Action.NONE, Action.FAILOVER)
+    assert not decision.idle
