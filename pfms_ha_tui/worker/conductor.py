@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -63,6 +62,8 @@ class ClusterHands:
         self._task: asyncio.Task[OperationView] | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._begun: asyncio.Future[OperationView] | None = None
+        self._interrupted: OperationView | None = None
+        """How the task left its operation, if it could not bring it to an end."""
         self._resyncing: str | None = None
         """Label of the node that a clone rebuilds now."""
         self._waiting: list[tuple[str, Callable[[], ClusterOperation], str]] = []
@@ -82,7 +83,7 @@ class ClusterHands:
         entry = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
         if entry is not None:
             self.monitor.memory.operation = entry.view
-            self._recovery = asyncio.create_task(self._recover(entry), name=f"recovery of {entry.title}")
+            self._begin_recovery(entry.view, after=0.0)
 
     async def stop(self, timeout: float) -> None:
         """Let what runs come to its end for a moment; else it is left interrupted, for the next worker."""
@@ -111,7 +112,7 @@ class ClusterHands:
             return
         key = (decision.action, decision.target)
         failed = self._retries.waits(key)
-        if decision.action is Action.NONE or (failed and decision.action in _CAN_WAIT):
+        if decision.idle or (failed and decision.action in _CAN_WAIT):
             self._next()
         if decision.action is Action.NONE or failed:
             return
@@ -207,13 +208,16 @@ class ClusterHands:
             raise OperationError(f"operation {number} is not interrupted")
         if self._recovery is not None:
             self._recovery.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._recovery
-            self._recovery = None
-        await self._engine.give_up(entry, actor=actor)
-        ended = await in_thread(lambda: self._ledger.entry(number), name="ledger")
-        self.monitor.memory.operation = ended.view if ended is not None else None
+            await asyncio.wait({self._recovery})
+        try:
+            await self._engine.give_up(entry, actor=actor)
+            await self._ended_elsewhere(number)
+        except PfmsError:
+            self._begin_recovery(entry.view, after=FIRST_RETRY)
+            raise
+        self._recovery = None
         self._tell(Severity.WARNING, "operation_given_up", f"{entry.title} was given up", actor, number)
+        self.monitor.judge_soon()
 
     async def acknowledge(self, actor: str) -> bool:
         """Lift the block after a failover; whether there was one."""
@@ -248,6 +252,7 @@ class ClusterHands:
         self, operation: ClusterOperation, *, actor: str, reason: str, key: Key | None
     ) -> asyncio.Task[OperationView]:
         self._resyncing = operation.asked.target if isinstance(operation, Clone) else None
+        self._interrupted = None
         for label, _, _ in self._waiting:
             self.monitor.memory.resyncs[label] = Sync(state=SyncState.QUEUED)
         work = self._carry_out(operation, actor=actor, reason=reason, key=key)
@@ -258,9 +263,9 @@ class ClusterHands:
     def _over(self, task: asyncio.Task[OperationView]) -> None:
         self._task = None
         self._begun = None
-        if self._resyncing is not None:
-            self.monitor.memory.resyncs.pop(self._resyncing, None)
-            self._resyncing = None
+        self._no_resync()
+        if self._interrupted is not None and not self._stopping:
+            self._begin_recovery(self._interrupted, after=FIRST_RETRY)
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.WARNING if isinstance(error, PfmsError) else logging.ERROR
             log.log(level, "%s: %s", task.get_name(), error, exc_info=not isinstance(error, PfmsError))
@@ -280,6 +285,8 @@ class ClusterHands:
                 Severity.CRITICAL, "operation_failed", f"{operation.title} did not begin: {error}", actor
             )
             raise
+        if view.state is OperationState.INTERRUPTED:
+            self._interrupted = view
         self._allow_resync(operation, view)
         await self._concluded(view)
         if key is None and isinstance(operation, Clone) and view.state is OperationState.DONE:
@@ -304,9 +311,7 @@ class ClusterHands:
 
     async def _concluded(self, view: OperationView) -> None:
         """What an operation left behind counts before anybody is told that it ended."""
-        if self._resyncing is not None:
-            self.monitor.memory.resyncs.pop(self._resyncing, None)
-        await take_over(self.monitor.memory, self.records, self.monitor.cluster)
+        await self._settle()
         self.monitor.memory.operation = view
         self.monitor.kick()
         severity = {
@@ -327,43 +332,66 @@ class ClusterHands:
             details=steps_told(view),
         )
 
-    async def _recover(self, entry: Entry) -> None:
+    async def _settle(self) -> None:
+        """Nothing is rebuilt any more, and what the operation left behind counts."""
+        self._no_resync()
+        await take_over(self.monitor.memory, self.records, self.monitor.cluster)
+
+    def _no_resync(self) -> None:
+        label, self._resyncing = self._resyncing, None
+        if label is not None:
+            self.monitor.memory.resyncs.pop(label, None)
+
+    async def _ended_elsewhere(self, number: int) -> None:
+        """An interrupted operation was ended by a person, or by another process."""
+        await self._settle()
+        ended = await in_thread(lambda: self._ledger.entry(number), name="ledger")
+        self.monitor.memory.operation = ended.view if ended is not None else None
+
+    def _begin_recovery(self, view: OperationView, *, after: float) -> None:
+        work = self._recover(view.id, view.title, after)
+        self._recovery = asyncio.create_task(work, name=f"recovery of {view.title}")
+
+    async def _recover(self, number: int, title: str, after: float) -> None:
         """Bring an interrupted operation to its end, again and again until it is."""
+        await asyncio.sleep(after)
         deadline = self._mono() + RECOVERY_PATIENCE
         while self._mono() < deadline and not self._all_seen():  # noqa: ASYNC110 - nobody tells it
             await asyncio.sleep(0.1)
+        text = f"{title} was interrupted; it is brought to an end"
+        self._tell(Severity.WARNING, "operation_recovery", text, "worker", number)
         wait = FIRST_RETRY
-        self._resyncing = _target_of(entry)
-        self._tell(
-            Severity.WARNING,
-            "operation_recovery",
-            f"{entry.title} was interrupted; it is brought to an end",
-            "worker",
-            entry.id,
-        )
         while True:
             try:
-                operation = self.builder.again(entry)
-                view = await self._engine.recover(operation, entry)
+                if await self._recovered(number):
+                    break
             except PfmsError as error:
-                log.warning("%s stays interrupted: %s", entry.title, error)
-            else:
-                if view.state in _ENDED:
-                    self._recovery = None
-                    self._allow_resync(operation, view)
-                    await self._concluded(view)
-                    self._resyncing = None
-                    self.monitor.judge_soon()
-                    return
-                self.monitor.memory.operation = view
-                log.warning("%s stays interrupted: %s", entry.title, view.text)
+                log.warning("%s stays interrupted: %s", title, error)
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_RETRY)
-            fresh = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
-            if fresh is None:
-                self._recovery, self._resyncing = None, None
-                return
-            entry = fresh
+        self._recovery = None
+        self.monitor.judge_soon()
+
+    async def _recovered(self, number: int) -> bool:
+        """One attempt to bring it to an end; whether it has ended, by this or otherwise.
+
+        Raises:
+            PfmsError: it could not be attempted.
+        """
+        entry = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
+        if entry is None or entry.id != number:
+            await self._ended_elsewhere(number)
+            return True
+        self._resyncing = _target_of(entry)
+        operation = self.builder.again(entry)
+        view = await self._engine.recover(operation, entry)
+        if view.state not in _ENDED:
+            self.monitor.memory.operation = view
+            log.warning("%s stays interrupted: %s", entry.title, view.text)
+            return False
+        self._allow_resync(operation, view)
+        await self._concluded(view)
+        return True
 
     def _all_seen(self) -> bool:
         history = self.monitor.history

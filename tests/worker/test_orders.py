@@ -146,6 +146,33 @@ async def test_what_is_more_urgent_goes_before_a_resync_that_waits(desk: Desk) -
     assert state.snapshot.node("node2").sync.state == "queued"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("due", [Action.FAILOVER, Action.LOCK])
+async def test_a_resync_that_waits_does_not_begin_while_what_is_due_is_blocked(
+    desk: Desk, due: Action
+) -> None:
+    await desk.occupy()
+    await desk.resync("node2")
+    blocked = Decision(action=Action.NONE, reason="blocked", proposal=due, blocked_by=("no verdict yet",))
+    after: list[bool] = []
+
+    def decide(_: object, __: Decision) -> None:
+        if not desk.hands.busy:
+            after.append(True)
+        desk.hands.decided(blocked)
+
+    monitor = desk.watched.monitor
+    monitor._on_decision = decide
+    desk.held.let.set()
+    async with asyncio.timeout(DEADLINE):
+        while len(after) < 3:
+            monitor.judge_soon()
+            await asyncio.sleep(0.01)
+    assert [view.kind for view in await desk.hands.past(9)] == ["toy"]
+    monitor._on_decision = lambda _, decision: desk.hands.decided(decision)
+    monitor.judge_soon()
+    await desk.event("operation_started", "resync of node2 from node1")
+
+
 async def test_a_ledger_that_is_moved_away_turns_the_readiness_red_and_is_told_once(
     desk: Desk, tmp_path: Path
 ) -> None:
