@@ -58,7 +58,7 @@ def wanted_resync(
         return None
     master = rightful[0]
     for node in snapshot.nodes:
-        why = facts.to_resync.get(node.label) or _broken_for_long(history, node, master, policy)
+        why = _permitted(node.label, facts) or _broken_for_long(history, node, master, policy)
         if why is None or node.label == master.label:
             continue
         return WantedResync(
@@ -68,6 +68,11 @@ def wanted_resync(
             obstacles=tuple(dict.fromkeys(_obstacles(history, diagnosis, policy, facts, node, master))),
         )
     return None
+
+
+def _permitted(label: str, facts: JournalFacts) -> str | None:
+    """Why it may be rebuilt once its rows are merged; only as long as it is marked as needing that."""
+    return facts.to_resync.get(label) if label in facts.failed_resync else None
 
 
 def why_broken(node: NodeState) -> str | None:
@@ -111,13 +116,18 @@ def _obstacles(
     if attempts >= policy.resync_retries:
         times = "once" if attempts == 1 else f"{attempts} times"
         found.append(f"{label} was resynced by itself {times} within a day: a person has to look")
-    if label in facts.failed_resync and not attempts and label not in facts.to_resync:
+    permitted = _permitted(label, facts) is not None
+    if label in facts.failed_resync and not attempts and not permitted:
         found.append(f"{label} is marked as needing a resync by hand")
     reasons = (why_not_roles(facts), why_not_resync(label, history, diagnosis, policy, facts))
     found += [why for why in reasons if why is not None]
     if facts.master != master.label:
         found.append(f"{master.label} is not the known master")
-    if label in facts.to_resync:
+    if permitted:
+        if current(node, history[-1], policy) is None:
+            found.append(f"{label} cannot be read: whether it holds more by now is not known")
+        elif node.writable:
+            found.append(f"{label} is writable again: it may hold rows that are not merged")
         return found
     extra = own_transactions(history, node, master)
     if extra is not None:

@@ -96,8 +96,9 @@ class Builder:
             case Action.MERGE_AND_CLONE:
                 return self._repair(decision.target, decision.master)
             case Action.RESYNC:
-                order = Order(cluster=self._monitor.name, kind=OrderKind.CLONE, target=decision.target)
-                return self._clone(decision.target, decision.master, order)
+                target = decision.target
+                order = Order(cluster=self._monitor.name, kind=OrderKind.CLONE, target=target, keep_old=True)
+                return self._clone(target, decision.master, order)
             case _:
                 raise OperationError(f"nothing here carries out {decision.action.value!r} yet")
 
@@ -254,6 +255,7 @@ class Builder:
             bandwidth=order.bandwidth,
             threads=order.threads,
             give_up_old=order.give_up_old,
+            keep_old=order.keep_old,
             force_source=order.source is not None,
         )
         return Clone(self.context, params)

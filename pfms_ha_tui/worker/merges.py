@@ -86,7 +86,7 @@ def read_merge(
     if order.undo is not None:
         return _undone(Path(order.undo), cluster, order.into)
     if order.resume is not None:
-        return _resumed(Path(order.resume), cluster)
+        return _resumed(Path(order.resume), cluster, order)
     into = order.into or master
     if into is None:
         raise OperationError(
@@ -139,7 +139,7 @@ def _state_of(directory: Path) -> MergeState:
     return state
 
 
-def _resumed(path: Path, cluster: ClusterSettings) -> MergeParams:
+def _resumed(path: Path, cluster: ClusterSettings, order: Order) -> MergeParams:
     directory = (path if path.is_dir() else path.parent).absolute()
     state = _state_of(directory)
     if state.undoing or state.undone_at is not None:
@@ -159,6 +159,8 @@ def _resumed(path: Path, cluster: ClusterSettings) -> MergeParams:
     with Archive(directory / state.archive) as archive:
         head, tables, mappings = archive.head, tuple(archive.tables), archive.mappings()
     into = state.master or head.master.label
+    if order.into is not None and order.into != into:
+        raise OperationError(f"this merge adds its rows to {into}, not to {order.into}", code="params")
     node_of(cluster, into)
     if state.archive != ROWS:
         return MergeParams(
@@ -177,6 +179,7 @@ def _resumed(path: Path, cluster: ClusterSettings) -> MergeParams:
         mappings=mappings,
         archives=str(directory.parent),
         directory=str(directory),
+        anyway=order.anyway,
     )
 
 

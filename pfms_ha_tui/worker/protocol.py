@@ -221,6 +221,8 @@ class Order:
     """Clone: of the backup tool; ``None`` = as configured."""
     give_up_old: bool = False
     """Clone: confirmed by a second yes: without room for both, the old data goes *before* the copy."""
+    keep_old: bool = False
+    """Clone: the old data is never removed. Of every clone that nobody confirmed."""
     start: str | None = None
     """Merge: first moment, local date-time of the worker's host or ``@seconds``."""
     end: str | None = None

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.diagnosis import Severity
+from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.errors import PfmsError
 from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.protocol import Order, OrderKind
@@ -30,7 +31,7 @@ class Resyncs:
 
     def look(self, decision: Decision) -> None:
         """Act on what is new, unless there is something more urgent to do."""
-        if decision.action is Action.NONE:
+        if decision.action is Action.NONE and decision.proposal not in (Action.FAILOVER, Action.LOCK):
             self._honour_web_requests()
         self._tell_given_up(decision)
 
@@ -43,7 +44,13 @@ class Resyncs:
             if label in memory.resyncs:
                 self._web.taken(label)
                 continue
-            order = Order(cluster=self._monitor.name, kind=OrderKind.CLONE, target=label)
+            order = Order(
+                cluster=self._monitor.name,
+                kind=OrderKind.CLONE,
+                target=label,
+                # There nobody is shown what the old data may hold; the site's script replaces it in any case.
+                keep_old=self._monitor.cluster.clone.method is not CloneMethod.SCRIPT,
+            )
             try:
                 self._begin(order, actor=ACTOR, reason="it was asked for there")
             except PfmsError as error:

@@ -48,3 +48,6 @@ async def take_over(memory: ClusterMemory, records: Records, cluster: ClusterSet
         elif now.state is SyncState.FAILED:
             memory.set_sync(label, Sync())
         memory.set_diverged(label, diverged.get(label))
+        if label not in failed:
+            # Whoever rebuilt it: a permission to do so must not outlive what it was given for.
+            memory.may_resync(label, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -55,6 +56,8 @@ async def test_a_broken_slave_and_a_request_of_the_web_console_are_resynced(
             assert SyncState.RUNNING in states
             assert any(percent for state, percent in seen if state is SyncState.RUNNING)
             assert states[-1] is SyncState.OK
+            # Nobody was asked, so the old data stays; a person looks at it and removes it.
+            remove_kept_data(node2)
 
             await node1.sql(f"UPDATE pandora.tdatabase SET action = 8 WHERE host = '{node2.host}'")
             asked = await event_where(
@@ -67,11 +70,19 @@ async def test_a_broken_slave_and_a_request_of_the_web_console_are_resynced(
             rows = await node1.sql("SELECT COUNT(*) AS n FROM pandora.tdatabase WHERE action = 8")
             assert rows[0]["n"] == 0
             await healthy(client)
+            remove_kept_data(node2)
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
     finally:
         worker.stop()
     nothing_left(sandbox)
+
+
+def remove_kept_data(node: SandboxNode) -> None:
+    """What a clone that nobody confirmed leaves beside the new data."""
+    (kept,) = node.datadir.parent.glob(f"{node.datadir.name}.pfms-ha-old-*")
+    assert (kept / "ibdata1").is_file()
+    shutil.rmtree(kept)
 
 
 async def _has_row(node: SandboxNode) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from support.lab import Lab
 
 from pfms_ha_tui.cluster.decision import Action
-from pfms_ha_tui.cluster.observation import IoState, SshState
+from pfms_ha_tui.cluster.observation import IoState, Reach, SshState
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.resyncing import DATA_ERRORS, LOG_ERRORS
 from pfms_ha_tui.cluster.snapshot import Maintenance, Sync, SyncState
@@ -145,3 +145,26 @@ def test_a_node_whose_rows_are_all_saved_is_rebuilt_although_it_follows_nobody()
     lab.ticks(2)
     decision = lab.decision
     assert (decision.action, decision.target) == (Action.RESYNC, "node3")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda lab: setattr(lab.servers["node3"], "reach", Reach.REFUSED), id="silent"),
+        pytest.param(lambda lab: setattr(lab.servers["node3"], "read_only", False), id="writable"),
+        pytest.param(
+            lambda lab: setattr(lab, "facts", replace(lab.facts, failed_resync=())), id="marked no more"
+        ),
+    ],
+)
+def test_a_permission_to_rebuild_holds_only_for_what_it_was_given_for(change: Callable[[Lab], None]) -> None:
+    lab = Lab(3).settle()
+    lab.policy = replace(lab.policy, splitbrain_autofix=True)
+    lab.servers["node3"].follows = None
+    lab.facts = replace(
+        lab.facts, failed_resync=("node3",), to_resync={"node3": "its rows were merged into node1"}
+    )
+    lab.tick()
+    change(lab)
+    lab.ticks(2)
+    assert lab.decision.action is not Action.RESYNC

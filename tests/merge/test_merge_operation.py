@@ -73,6 +73,22 @@ def steps(view: OperationView) -> dict[str, StepState]:
     return {step.name: step.state for step in view.steps}
 
 
+async def test_after_a_merge_of_a_part_the_node_still_holds_rows_that_nobody_else_has(
+    divergence: Divergence, kit: Surgery, tmp_path: Path
+) -> None:
+    fill(divergence)
+    view = await ordered(kit, params(tmp_path, tables=("tevento",)))
+    assert view.state is OperationState.DONE, view.text
+    assert "not to be rebuilt yet: its rows of tagente_datos were not among the tables" in (view.text or "")
+    (mark,) = kit.context.records.marks()
+    assert mark.kind is MarkKind.DIVERGED
+    assert "but not all" in mark.reason
+
+    view = await ordered(kit, params(tmp_path))
+    assert view.state is OperationState.DONE, view.text
+    assert [one.kind for one in kit.context.records.marks()] == [MarkKind.NEEDS_RESYNC]
+
+
 async def test_a_merge_locks_archives_adds_proves_and_leaves_the_node_to_the_clone(
     divergence: Divergence, kit: Surgery, tmp_path: Path
 ) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.divergence import BASE, Divergence, event, insert, rows_of
 
 from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.errors import ArchiveError
 from pfms_ha_tui.operations.merge.inventory import Owner, Unknown, Why
+from pfms_ha_tui.operations.merge.merging import apply_directory, new_directory
 from pfms_ha_tui.operations.merge.window import Window
 
 WINDOW = Window(BASE, BASE + 600)
@@ -128,3 +131,61 @@ def test_a_module_or_agent_that_was_renamed_is_still_the_same(divergence: Diverg
 
     result, check = divergence.merge(tmp_path, WINDOW)
     assert (result.added, check.good) == (2, True)
+
+
+def test_an_event_that_was_validated_on_the_master_since_is_the_same_event(
+    divergence: Divergence, tmp_path: Path
+) -> None:
+    divergence.both("tevento", [event(BASE + 1, id_evento=900, evento="disk full")])
+    divergence.master.client.query("UPDATE tevento SET estado = 1 WHERE id_evento = 900", database="pandora")
+    insert(divergence.losing, "tevento", [event(BASE + 2, id_evento=901, evento="of one side")])
+    insert(divergence.master, "tevento", [event(BASE + 2, id_evento=901, evento="of the other")])
+    result, check = divergence.merge(tmp_path, WINDOW)
+    assert check.good
+    assert [(one.rows, one.there, one.added) for one in result.tables if one.table == "tevento"] == [
+        (2, 1, 1)
+    ]
+    rows = divergence.master.client.query("SELECT evento, estado FROM tevento", database="pandora")
+    assert sorted((str(row["evento"]), int(str(row["estado"]))) for row in rows) == [
+        ("disk full", 1),
+        ("of one side", 0),
+        ("of the other", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [
+        ("nothing", None),
+        ("future", "later than the window"),
+        ("optional", "tagente_datos_log4x"),
+        ("earlier", "begins after"),
+    ],
+)
+def test_what_a_merge_leaves_on_the_losing_side_is_told(
+    divergence: Divergence, left: str, reason: str | None
+) -> None:
+    insert(divergence.losing, "tagente_datos", [value(1)])
+    if left == "future":
+        insert(divergence.losing, "tagente_datos", [value(1, WINDOW.end + 7_000)])
+    if left == "optional":
+        row = {"id_agente_modulo": 1, "severity": "", "message": "", "stacktrace": "", "utimestamp": BASE + 5}
+        insert(divergence.losing, "tagente_datos_log4x", [row])
+    began = BASE - 100.0 if left == "earlier" else BASE + 1.0
+    job = divergence.job(WINDOW)
+    found = job.left_out([spec.table for spec in job.specs], began)
+    assert (found is None) if reason is None else (found is not None and reason in found)
+    tables, newest = job.everything()
+    assert newest == (WINDOW.end + 7_000 if left == "future" else BASE + 5)
+    assert ("tagente_datos_log4x" in tables) is (left == "optional")
+
+
+def test_an_archive_of_another_cluster_is_not_merged(divergence: Divergence, tmp_path: Path) -> None:
+    insert(divergence.losing, "tagente_datos", [value(1)])
+    job = divergence.job(WINDOW)
+    directory = new_directory(tmp_path, "node2", "node1", 0.0)
+    job.archive(directory, Control())
+    other = replace(divergence.cluster, name="another-site")
+    with pytest.raises(ArchiveError, match="not of another-site"):
+        apply_directory(other, job.master, directory, Control())
+    assert not rows_of(divergence.master, "tagente_datos")

@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from pfms_ha_tui.config.settings import CloneMethod, HookEvent
-from pfms_ha_tui.errors import PfmsError
+from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.aftermath import EventStep, HookStep, add_event
 from pfms_ha_tui.operations.clone import logfile
 from pfms_ha_tui.operations.clone.base import BEGAN, PLAN, PROVED, CloneOperation
@@ -18,7 +18,14 @@ from pfms_ha_tui.operations.clone.copying import Check, MakeDirectory, Prepare, 
 from pfms_ha_tui.operations.clone.joining import CatchUp, Compare, FollowMaster
 from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
 from pfms_ha_tui.operations.clone.scripted import RunScript, ScriptCheck
-from pfms_ha_tui.operations.clone.swapping import GiveUpOld, RemoveOld, StartTarget, StopTarget, Swap
+from pfms_ha_tui.operations.clone.swapping import (
+    GiveUpOld,
+    KeepOld,
+    RemoveOld,
+    StartTarget,
+    StopTarget,
+    Swap,
+)
 from pfms_ha_tui.operations.context import Context
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
@@ -39,6 +46,12 @@ class Clone(CloneOperation):
         super().__init__(context, params)
         self.title = f"resync of {params.target} from {params.source}"
         scripted = params.method is CloneMethod.SCRIPT
+        if scripted and params.keep_old:
+            raise OperationError(
+                f"the site's own script cannot keep the old data of {params.target}, and nobody was asked",
+                node=params.target,
+                hint=f"a person may: pfms-ha-tui resync {params.target}",
+            )
         getting: list[Step] = (
             [ScriptCheck(self), RunScript(self)]
             if scripted
@@ -58,7 +71,7 @@ class Clone(CloneOperation):
             *getting,
             CatchUp(self),
             Compare(self),
-            *([] if scripted else [RemoveOld(self)]),
+            *([] if scripted else [KeepOld(self) if params.keep_old else RemoveOld(self)]),
             EventStep(self, params.master, self.outcome, Criticity.INFORMATIONAL),
             HookStep(self, HookEvent.CLONE_FINISHED, self.hook_facts),
         ]

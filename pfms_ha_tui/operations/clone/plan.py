@@ -26,6 +26,8 @@ class CloneParams(msgspec.Struct, frozen=True, kw_only=True):
     give_up_old: bool = False
     """A person confirmed, a second time, that the old data may be removed *before* the copy, if there is no
     room for both. Where there is room it is kept all the same."""
+    keep_old: bool = False
+    """Nobody was asked: the old data stays beside the new for good, until a person removes it."""
     force_source: bool = False
     """A person named this source although it lags or does not replicate well."""
 

@@ -244,6 +244,22 @@ class RemoveOld(CloneStep):
         return f"{plan.aside} removed"
 
 
+class KeepOld(CloneStep):
+    """The new slave is good, but nobody said that the old data is of no use: it stays."""
+
+    name = "keep_old"
+
+    def __init__(self, operation: CloneOperation) -> None:
+        super().__init__(operation)
+        self.node = self.target
+        self.title = f"keep the old data of {self.target} beside the new"
+
+    async def run(self, run: StepRun) -> str | None:
+        """Say where it is."""
+        kept = self.operation.planned(run).aside
+        return f"{kept} on {self.target} is kept; remove it when nobody needs what only it may hold"
+
+
 async def out_of_service(operation: CloneOperation, plan: ClonePlan, run: StepRun) -> None:
     """Mark the target and stop its server, seeing that no process is left.
 

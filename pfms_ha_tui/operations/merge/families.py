@@ -114,13 +114,8 @@ class FamilyComparison(Comparison):
         """
         rows = project(list(parents), self.layout)
         there = self._identities([row[1 : row.index(b",")] for row in rows])
-        places = self._identity_places
-        same: dict[bytes, bytes] = {}
-        for row in rows:
-            parts = fields(row)
-            if there.get(parts[0]) == joined(parts[place] for place in places):
-                same[parts[0]] = parts[0]
-        have = self._children_of(list(same))
+        same = {number for row in rows if (number := self._same_event(row, there)) is not None}
+        have = self._children_of(sorted(same))
         families = []
         for number, children in offspring.items():
             for child, _ in children:
@@ -160,14 +155,17 @@ class FamilyComparison(Comparison):
             if any(one in offspring for one in numbers)
             for number in masters[key]
         ]
-        have = self._children_of(asked)
+        matches = {key: pair(numbers, masters[key]) for key, numbers in classes.items()}
+        changed = self._changed_since(classes, matches)
+        have = self._children_of([*asked, *(number for number in changed if number in offspring)])
         families: list[Family] = []
         for key, numbers in classes.items():
-            matched = pair(numbers, masters[key])
+            matched = matches[key]
+            matched.update({number: number for number in numbers if number in changed})
             self.tally.there += len(matched)
             self.tally.missing += len(numbers) - len(matched)
             known: Counter[tuple[int, bytes]] = Counter()
-            for number in masters[key]:
+            for number in (*masters[key], *(one for one in numbers if one in changed)):
                 known.update(have.get(number, ()))
             for number in numbers:
                 children = offspring.get(number, [])
@@ -180,6 +178,34 @@ class FamilyComparison(Comparison):
                 elif needed:
                     families.append(Family(row=None, master_id=master, children=tuple(needed)))
         return families
+
+    def _changed_since(
+        self, classes: Mapping[bytes, list[bytes]], matches: Mapping[bytes, Mapping[bytes, bytes]]
+    ) -> set[bytes]:
+        """Ids of events that the master has too, in the state that they have come to since (validated, …).
+
+        Such an event is older than the split: it has the same id on both sides, and all that never changes
+        in its life is the same. What the master made of it counts.
+        """
+        if not self.layout.spec.identity:
+            return set()
+        taken = {master for matched in matches.values() for master in matched.values()}
+        rows = [
+            b"(" + number + b"," + key
+            for key, numbers in classes.items()
+            for number in numbers
+            if number not in matches[key] and number not in taken
+        ]
+        there = self._identities([row[1 : row.index(b",")] for row in rows])
+        return {number for row in rows if (number := self._same_event(row, there)) is not None}
+
+    def _same_event(self, row: bytes, there: Mapping[bytes, bytes]) -> bytes | None:
+        """The id of an event that the master has under this id too."""
+        number = row[1 : row.index(b",")]
+        if number not in there:
+            return None
+        parts = fields(row)
+        return number if there[number] == joined(parts[place] for place in self._identity_places) else None
 
     def _needed(
         self, children: Iterable[tuple[int, bytes]], there: Counter[tuple[int, bytes]]

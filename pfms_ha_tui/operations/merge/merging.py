@@ -28,6 +28,7 @@ from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.archiving import write_archive
 from pfms_ha_tui.operations.merge.container import failure, sync_directory
 from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.coverage import left_out, newest_row, optional_tables
 from pfms_ha_tui.operations.merge.errors import ArchiveError, MergeError
 from pfms_ha_tui.operations.merge.ledger import (
     QUARANTINE,
@@ -41,7 +42,7 @@ from pfms_ha_tui.operations.merge.plan import MergePlan, Survey
 from pfms_ha_tui.operations.merge.result import MergeResult
 from pfms_ha_tui.operations.merge.scan import first_difference, histogram
 from pfms_ha_tui.operations.merge.side import Side
-from pfms_ha_tui.operations.merge.tables import OPTIONAL, TableMapping, TableSpec, choose
+from pfms_ha_tui.operations.merge.tables import TableMapping, TableSpec, choose
 from pfms_ha_tui.operations.merge.throttle import Lag, Pace, no_slaves
 from pfms_ha_tui.operations.merge.undo import UndoResult, undo
 from pfms_ha_tui.operations.merge.verify import Verification, verify
@@ -95,13 +96,16 @@ class Merge:
         with self._sides() as (losing, master):
             return histogram(losing, master, self.specs, self.request.window)
 
-    def every_table(self) -> tuple[str, ...]:
-        """The tables of this merge and the optional ones that both nodes have."""
-        with self._sides() as sides:
-            names = [spec.table for spec in OPTIONAL]
-            losing, master = (side.schema_of(names) for side in sides)
-        more = [name for name in names if name in losing and name in master]
-        return tuple(dict.fromkeys([*(spec.table for spec in self.specs), *more]))
+    def everything(self) -> tuple[tuple[str, ...], int | None]:
+        """The tables of this merge and the optional ones with rows on the losing side, and its newest row."""
+        with Side.reader(self.losing, self.cluster) as losing:
+            tables = dict.fromkeys([*(spec.table for spec in self.specs), *optional_tables(losing)])
+            return tuple(tables), newest_row(losing, choose(tuple(tables), self.cluster.merge.tables))
+
+    def left_out(self, tables: Sequence[str], began: float | None) -> str | None:
+        """What of the losing side a merge of this window and these tables does not cover."""
+        with Side.reader(self.losing, self.cluster) as losing:
+            return left_out(losing, self.cluster, tables, self.request.window, began)
 
     def first_difference(self, control: Control, now: int | None = None) -> Window | None:
         """Where the two nodes' data differ, looking back from now."""
@@ -247,8 +251,14 @@ def start_restore(archive: Path, directory: Path) -> ArchiveSummary:
 def apply_directory(
     cluster: ClusterSettings, master: NodeSettings, directory: Path, control: Control, lag: Lag = no_slaves
 ) -> MergeResult:
-    """Add to ``master`` what it lacks of the archive that belongs to ``directory``."""
+    """Add to ``master`` what it lacks of the archive that belongs to ``directory``.
+
+    Raises:
+        ArchiveError: it is damaged, or of another cluster, whose nodes and ids are named alike.
+    """
     with _archive_of(directory) as archive:
+        if archive.head.cluster != cluster.name:
+            raise ArchiveError(f"this archive is of cluster {archive.head.cluster}, not of {cluster.name}")
         return apply(
             directory, archive, master, cluster, control=control, pace=pace_of(cluster.merge), lag=lag
         )

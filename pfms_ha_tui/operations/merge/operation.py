@@ -15,10 +15,12 @@ import msgspec
 
 from pfms_ha_tui.config.settings import HookEvent
 from pfms_ha_tui.errors import OperationError, PfmsError
+from pfms_ha_tui.nodes.failures import SqlError
 from pfms_ha_tui.operations.aftermath import EventStep, HookStep
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
+from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.evidence import wrong_direction
 from pfms_ha_tui.operations.merge.facts import Known, evidence_of
 from pfms_ha_tui.operations.merge.ledger import STATE, load_state
@@ -47,6 +49,8 @@ __all__ = ["MergeBack", "MergeParams", "MergeUndo", "MergeUndoParams"]
 
 DIRECTORY = "directory"
 """Fact: path of the merge's directory."""
+LEFT_OUT = "left_out"
+"""Fact: what of the losing side the merge did not cover; empty = nothing."""
 
 
 class MergeParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,10 +151,13 @@ class MergeBack(ClusterOperation):
     def outcome(self, run: StepRun) -> str:
         """What was added, and what is next."""
         added = run.fact("added", int) or 0
-        text = f"{added} rows of {self.asked.losing or 'the archive'} were added to {self.asked.master}"
-        return (
-            text if self.asked.losing is None else f"{text}; {self.asked.losing} is to be rebuilt from it now"
-        )
+        losing, left_out = self.asked.losing, run.fact(LEFT_OUT, str)
+        text = f"{added} rows of {losing or 'the archive'} were added to {self.asked.master}"
+        if losing is None:
+            return text
+        if left_out:
+            return f"{text}; {losing} is not to be rebuilt yet: {left_out}"
+        return f"{text}; {losing} is to be rebuilt from it now"
 
     def hook_facts(self, run: StepRun) -> dict[str, object]:
         """For the hooks' environment."""
@@ -204,15 +211,20 @@ class CheckSides(MergeStep):
             raise OperationError(
                 "it is read-only", node=asked.master, hint="only a master can be merged into"
             )
-        if asked.losing is None or asked.directory is not None:
+        if asked.losing is None:
             return f"{asked.master} takes writes"
         known = await operation.record(lambda records: records.newest())
         facts = Known(journal_master=known.master if known is not None else None)
         cluster = operation.context.cluster
-        losing, master = await asyncio.gather(
-            asyncio.to_thread(evidence_of, cluster, asked.losing, facts),
-            asyncio.to_thread(evidence_of, cluster, asked.master, facts),
-        )
+        try:
+            losing, master = await asyncio.gather(
+                asyncio.to_thread(evidence_of, cluster, asked.losing, facts),
+                asyncio.to_thread(evidence_of, cluster, asked.master, facts),
+            )
+        except PfmsError as error:
+            if asked.directory is None:
+                raise
+            return f"{asked.master} takes writes; {asked.losing} cannot be asked: {error.reason}"
         why = wrong_direction(losing, master)
         if why is not None and not asked.anyway:
             raise OperationError(
@@ -381,13 +393,39 @@ class ProveRows(MergeStep):
             run.say(line)
         if not check.good:
             raise OperationError(check.text, node=asked.master, code="verify")
-        losing = asked.losing
-        if losing is not None:
-            await operation.record(lambda records: records.clear_mark(losing, MarkKind.DIVERGED))
-            await operation.mark(
-                run, losing, MarkKind.NEEDS_RESYNC, f"its rows were merged into {asked.master}"
-            )
+        if asked.losing is not None:
+            await self._settle(run, asked.losing)
         return check.text
+
+    async def _settle(self, run: StepRun, losing: str) -> None:
+        """What it holds is saved, so that it may be rebuilt; unless the merge was of a part only."""
+        operation, merged = self.operation, f"its rows were merged into {self.asked.master}"
+        left_out = await self._left_out(run)
+        await run.note(**{LEFT_OUT: left_out or ""})
+        if left_out is not None:
+            await operation.mark(run, losing, MarkKind.DIVERGED, f"{merged}, but not all: {left_out}")
+            return
+        await operation.record(lambda records: records.clear_mark(losing, MarkKind.DIVERGED))
+        await operation.mark(run, losing, MarkKind.NEEDS_RESYNC, merged)
+
+    async def _left_out(self, run: StepRun) -> str | None:
+        job, directory = self.operation.job, self.operation.directory(run)
+        if job is None:
+            return None
+        began = await self.operation.context.apart_since()
+
+        def look(control: Control) -> str | None:  # noqa: ARG001
+            with Archive(directory / ROWS) as archive:
+                tables = tuple(archive.tables)
+            return job.left_out(tables, began)
+
+        try:
+            return await on_thread(run, look)
+        except SqlError as error:
+            if self.asked.directory is None:
+                raise
+            run.say(f"whether it holds more than was archived cannot be asked: {error.reason}")
+            return None
 
 
 def _begun(directory: Path) -> bool:

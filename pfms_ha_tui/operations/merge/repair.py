@@ -19,7 +19,7 @@ from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.facts import Known, gather
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.operation import LockLosing, MergeBack, MergeParams, MergeStep
-from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window, differing
+from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import StepRun
 
@@ -27,8 +27,12 @@ START, END, TABLES = "start", "end", "tables"
 """Facts: the window that was found, and the tables."""
 UNSURE = 86_400
 """Seconds that the window begins earlier when the journal does not tell when the sides parted."""
-LATE = 30 * 86_400
-"""Seconds back to which rows are looked for that only one side has, however old they are."""
+LATE = 6 * 86_400
+"""Seconds back to which rows are looked for that only the losing side has, delivered late by agents.
+
+Less than the shortest time after which Pandora purges by default (strings: 7 days): what the master purged
+meanwhile is not to come back.
+"""
 BLIND = 7 * 86_400
 """Seconds looked back when neither the journal nor the data tell a beginning."""
 
@@ -127,16 +131,22 @@ class FindWindow(MergeStep):
         began = await context.apart_since()
         now = run.clock.wall()
 
-        def look(control: Control) -> tuple[Proposal | None, Window | None, tuple[str, ...]]:
+        def look(control: Control) -> tuple[Proposal | None, int | None, tuple[str, ...], int | None]:
             known = Known(journal_master=repair.master, split=SplitTimes(began=began))
             found = gather(context.cluster, repair.losing, repair.master, known, control, now=now).window
-            before = Window(max(0, int(now) - LATE), int(now) + 1)
+            before = Window(max(0, int(now) - LATE), int(now))
             request = MergeRequest(losing=repair.losing, master=repair.master, window=before)
-            tables = Merge(context.cluster, request).every_table()
-            late = differing(Merge(context.cluster, replace(request, tables=tables)).histogram())
-            return found, late, tables
+            tables, newest = Merge(context.cluster, request).everything()
+            # Table by table: rows that one lacks must not be made up for by those that another has.
+            buckets = [
+                bucket
+                for table in tables
+                for bucket in Merge(context.cluster, replace(request, tables=(table,))).histogram()
+                if bucket.losing > bucket.master
+            ]
+            return found, min((bucket.start for bucket in buckets), default=None), tables, newest
 
-        found, late, tables = await on_thread(run, look)
+        found, late, tables, newest = await on_thread(run, look)
         if found is None:
             window, why = Window(max(0, int(now) - BLIND), int(now) + 1), "nobody knows since when"
         elif began is None:
@@ -144,10 +154,14 @@ class FindWindow(MergeStep):
             why = "; ".join((*found.reasons, "begun a day earlier, as the journal does not tell"))
         else:
             window, why = found.window, "; ".join(found.reasons)
-        if late is not None and late.start < window.start:
+        if late is not None and late < window.start:
             # Agents deliver what they had kept: their rows are older than the split.
-            window = Window(late.start, window.end)
-            why += "; begun with the oldest rows that only one side has"
+            window = Window(late, window.end)
+            why += "; begun with the oldest rows that only the losing side has"
+        if newest is not None and newest >= window.end:
+            # The clock of an agent is ahead.
+            window = Window(window.start, newest + 1)
+            why += "; ended with the newest row"
         await run.note(**{START: window.start, END: window.end, TABLES: list(tables)})
         self._repair.take(window, tables)
         return f"{window.seconds} s: {why}"

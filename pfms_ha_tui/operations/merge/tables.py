@@ -71,7 +71,7 @@ EVENTS = TableSpec(
     module="id_agentmodule",
     agent="id_agente",
     nobody=True,
-    identity=("utimestamp", "event_type", "id_agente", "id_agentmodule"),
+    identity=("utimestamp", "event_type", "id_agente", "id_agentmodule", "evento"),
     children=(
         ChildSpec(table="tevent_comment", parent="id_event"),
         ChildSpec(table="tevent_extended", parent="id_evento"),

@@ -1,0 +1,79 @@
+"""What a merge leaves on the losing side: rows later or earlier than its window, tables that were not chosen.
+
+A node that still holds such rows is the only one that has them, however well its merge was proved.
+"""
+# ruff: noqa: S608 (identifiers are quoted, numbers are numbers)
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pfms_ha_tui.config.settings import ClusterSettings
+from pfms_ha_tui.nodes.dialect import quote_name
+from pfms_ha_tui.operations.merge.side import READ_TIMEOUT, Side
+from pfms_ha_tui.operations.merge.tables import OPTIONAL, TableSpec, choose
+from pfms_ha_tui.operations.merge.window import Window
+
+
+def newest_row(side: Side, specs: Iterable[TableSpec]) -> int | None:
+    """The latest moment of any row, which an agent's clock may have put into the future; ``None`` = no row.
+
+    Raises:
+        SqlError: the side cannot be asked.
+    """
+    moments = []
+    for spec in specs:
+        schema = side.schema_of([spec.table]).get(spec.table)
+        if schema is not None and schema.column(spec.time_column) is not None:
+            time = quote_name(spec.time_column)
+            sql = f"SELECT MAX({time}) AS newest FROM {quote_name(spec.table)}"
+            newest = side.session.query(sql, timeout=READ_TIMEOUT)[0]["newest"]
+            moments += [] if newest is None else [int(str(newest))]
+    return max(moments, default=None)
+
+
+def optional_tables(side: Side, since: int | None = None) -> tuple[str, ...]:
+    """The tables besides the standard ones that a side has rows in, from ``since`` on.
+
+    Raises:
+        SqlError: the side cannot be asked.
+    """
+    return tuple(spec.table for spec in OPTIONAL if _has_rows(side, spec, since))
+
+
+def left_out(
+    losing: Side, cluster: ClusterSettings, tables: Sequence[str], window: Window, began: float | None
+) -> str | None:
+    """What a merge of ``tables`` and ``window`` leaves on the losing side alone; ``None`` = nothing.
+
+    Args:
+        losing: The losing side.
+        cluster: Its cluster.
+        tables: Those that were merged.
+        window: The window that was merged.
+        began: Since when the sides are apart; ``None`` = nobody knows.
+
+    Raises:
+        SqlError: the side cannot be asked.
+    """
+    since = window.start if began is None else min(window.start, int(began))
+    # A table that is overwritten in place holds nothing of the past.
+    wanted = [spec for spec in (*choose(None, cluster.merge.tables), *OPTIONAL) if not spec.key]
+    for spec in wanted:
+        if spec.table not in tables and _has_rows(losing, spec, since):
+            return f"its rows of {spec.table} were not among the tables"
+    if began is not None and window.start > began:
+        return "the window begins after the sides parted"
+    newest = newest_row(losing, [spec for spec in wanted if spec.table in tables])
+    if newest is not None and newest >= window.end:
+        return "it has rows that are later than the window"
+    return None
+
+
+def _has_rows(side: Side, spec: TableSpec, since: int | None) -> bool:
+    schema = side.schema_of([spec.table]).get(spec.table)
+    if schema is None:
+        return False
+    from_then = f" WHERE {quote_name(spec.time_column)} >= {since:d}" if since is not None else ""
+    sql = f"SELECT 1 AS one FROM {quote_name(spec.table)}{from_then} LIMIT 1"
+    return bool(side.session.query(sql, timeout=READ_TIMEOUT))
