@@ -108,7 +108,16 @@ def why_not_armed(snapshot: Snapshot | None, policy: Policy, facts: JournalFacts
         return f"maintenance by {words.quoted(facts.maintenance.by)}" + (f": {why}" if why else "")
     if facts.rival_manager is not None:
         return words.quoted(facts.rival_manager).rstrip(".")
-    return None
+    return why_not_remembered(facts)
+
+
+def why_not_remembered(facts: JournalFacts) -> str | None:
+    """Why no operation could be remembered, as one clause.
+
+    Not even a second master is locked then: the ledger refuses the first step of every operation, and where
+    it does not (a file that was moved away) a worker that dies in between would find nothing of it.
+    """
+    return None if facts.ledger_fault is None else words.quoted(facts.ledger_fault).rstrip(".")
 
 
 def why_not_roles(facts: JournalFacts) -> str | None:

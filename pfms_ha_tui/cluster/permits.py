@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.candidates import why_not_candidate
 from pfms_ha_tui.cluster.diagnosis import Diagnosis
+from pfms_ha_tui.cluster.guards import why_not_remembered
 from pfms_ha_tui.cluster.masters import outdated, rivals
 from pfms_ha_tui.cluster.observation import Reach, SshState
 from pfms_ha_tui.cluster.policy import Mode, Policy
@@ -16,14 +17,14 @@ from pfms_ha_tui.cluster.transactions import own_transactions
 
 
 def why_not_change(history: Sequence[Snapshot], policy: Policy, facts: JournalFacts) -> str | None:
-    """Why nothing at all may be changed: nothing seen yet, mode observe, or another operation."""
+    """Why nothing at all may be changed: nothing seen yet, mode observe, another operation, no ledger."""
     if not history:
         return "no node has been asked yet"
     if policy.mode is Mode.OBSERVE:
         return "the mode is observe: nothing is ever changed"
     if facts.operation is not None:
         return f"an operation is running: {words.quoted(facts.operation).rstrip('.')}"
-    return None
+    return why_not_remembered(facts)
 
 
 def why_not_failover(
@@ -182,6 +183,9 @@ def why_not_resync(
         return "no node has been asked yet"
     if policy.mode is Mode.OBSERVE:
         return "the mode is observe: nothing is ever changed"
+    forgetful = why_not_remembered(facts)
+    if forgetful is not None:
+        return forgetful
     snapshot = history[-1]
     node = snapshot.node(target)
     if node is None:

@@ -176,6 +176,8 @@ class JournalFacts:
     """label → why the worker may replace its data without being asked: all of it is saved elsewhere."""
     rival_manager: str | None = None
     """One sentence when a ``pandora_ha`` is running on this host."""
+    ledger_fault: str | None = None
+    """Why operations cannot be remembered, one clause; nothing is begun then, be it by a person's order."""
     preflight: tuple[str, ...] = ()
     """Complaints of the last preflight; empty = green."""
     preflight_at: float | None = None

@@ -14,6 +14,8 @@ from pfms_ha_tui.worker.threads import in_thread
 log = logging.getLogger(__name__)
 
 EVERY = 30.0
+AGAIN = 2.0
+"""Seconds between two looks while it is not in order: until then not even a second master is locked."""
 
 
 class LedgerWatch:
@@ -29,7 +31,7 @@ class LedgerWatch:
         """For ever."""
         while True:
             await self.look()
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(self._every if self._known is None else min(AGAIN, self._every))
 
     async def look(self) -> None:
         """Look once."""

@@ -101,8 +101,6 @@ class ClusterMemory:
             complaints = (*complaints, self.journal.trouble)
         elif not self.journal.loaded:
             complaints = (*complaints, "the journal could not be read yet")
-        if self.ledger_fault is not None:
-            complaints = (*complaints, self.ledger_fault)
         return JournalFacts(
             epoch=newest.epoch if newest else 0,
             epoch_master=newest.master if newest else None,
@@ -117,6 +115,7 @@ class ClusterMemory:
             auto_merges={label: len(times) for label, times in self._recent("auto_merges").items()},
             to_resync=self.journal.fact(self.name, "to_resync", dict[str, str]) or {},
             rival_manager=self.rival,
+            ledger_fault=self.ledger_fault,
             preflight=complaints,
             preflight_at=self.preflight.mono,
         )

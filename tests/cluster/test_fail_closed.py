@@ -133,6 +133,7 @@ def test_without_any_one_of_them_nothing_is_done(label: str, without: Without) -
         {"preflight": ("anything",)},
         {"operation": "anything"},
         {"rival_manager": "anything"},
+        {"ledger_fault": "anything"},
         {"failed_resync": ("node2",)},
     ],
 )

@@ -19,6 +19,7 @@ from pfms_ha_tui.cluster.permits import (
     why_not_switchover,
 )
 from pfms_ha_tui.cluster.policy import Mode, OnIsolation, Policy
+from pfms_ha_tui.cluster.refusals import ANYBODY, refusals
 from pfms_ha_tui.cluster.snapshot import Maintenance, Snapshot, Sync, SyncState
 
 KEYS = ["armed", "verdict", "slave", "isolation", "operation", "fencing", "preflight"]
@@ -514,6 +515,15 @@ class TestPermits:
             why_not_resync("node2", *args),
         ):
             assert why == "no node has been asked yet"
+
+    def test_nothing_may_be_done_that_could_not_be_remembered(self) -> None:
+        lab = settled()
+        lab.facts = replace(lab.facts, ledger_fault="the ledger cannot be used: the disk is full.")
+        args = (lab.history, lab.diagnosis, lab.policy, lab.facts)
+        table = refusals(*args)
+        for kind in ("switchover", "rejoin", "reopen", "lock", "clone", "failover"):
+            assert table[kind]["node2"] == "the ledger cannot be used: the disk is full"
+        assert table["merge"][ANYBODY] == table["failover"][ANYBODY] == table["clone"]["node2"]
 
 
 def test_a_frozen_process_does_not_make_fencing_needless() -> None:

@@ -154,3 +154,15 @@ def test_a_blocked_failover_holds_back_the_rest() -> None:
     decision = lab.decision
     assert (decision.action, decision.proposal) == (Action.NONE, Action.FAILOVER)
     assert not decision.idle
+
+
+def test_nothing_is_begun_by_itself_that_could_not_be_remembered() -> None:
+    labs = [locked_with_rows(), three_with_rows_left(), three_with_rows_left(read_only=False)]
+    wanted = [Action.MERGE_AND_CLONE, Action.REJOIN, Action.LOCK]
+    assert [lab.action() for lab in labs] == wanted
+    fault = "the ledger was moved away"
+    for lab, action in zip(labs, wanted, strict=True):
+        lab.facts = replace(lab.facts, ledger_fault=fault)
+        decision = lab.decision
+        assert (decision.action, decision.proposal) == (Action.NONE, action)
+        assert fault in decision.blocked_by

@@ -188,6 +188,12 @@ async def test_only_a_real_running_operation_blocks_another(
     assert memory.facts().operation == expected
 
 
+async def test_what_is_wrong_with_the_ledger_is_a_fact_of_every_judgement(memory: ClusterMemory) -> None:
+    assert memory.facts().ledger_fault is None
+    memory.ledger_fault = "the ledger is damaged"
+    assert memory.facts().ledger_fault == "the ledger is damaged"
+
+
 async def test_a_journal_that_cannot_be_written_turns_the_preflight_red(tmp_path: Path, clock: Clock) -> None:
     journal = Journal(tmp_path / "nowhere" / "journal.db", now=clock)
     await journal.open()
