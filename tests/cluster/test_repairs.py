@@ -158,6 +158,7 @@ def test_a_blocked_failover_holds_back_the_rest() -> None:
 
 def test_nothing_is_begun_by_itself_that_could_not_be_remembered() -> None:
     labs = [locked_with_rows(), three_with_rows_left(), three_with_rows_left(read_only=False)]
+    labs[1].facts = replace(labs[1].facts, diverged={})
     wanted = [Action.MERGE_AND_CLONE, Action.REJOIN, Action.LOCK]
     assert [lab.action() for lab in labs] == wanted
     fault = "the ledger was moved away"
