@@ -186,6 +186,10 @@ class Ordering:
             if not self._arguments.json:
                 sys.stdout.write("\n".join(_plan_lines(plan)) + "\n")
                 sys.stdout.flush()
+            elif not self._arguments.dry_run and not self._arguments.yes and sys.stdin.isatty():
+                # The label is asked for next: nobody confirms what was not shown.
+                sys.stderr.write("\n".join(_plan_lines(plan)) + "\n")
+                sys.stderr.flush()
             order = self.agreed(order, plan)
             if self._arguments.dry_run:
                 if plan.why_not is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -135,3 +136,23 @@ def test_a_worker_that_is_lost_on_the_way_leaves_word_of_what_to_do(
         ordered(worker, None, Dying(state))
     assert words in (lost.value.hint or "")
     assert TITLE in lost.value.reason
+
+
+def test_on_a_terminal_the_plan_is_shown_before_the_label_is_asked_for_whatever_the_output(
+    worker: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    async def connect(*_: object, **__: object) -> Busy:
+        return Busy(OperationState.DONE)
+
+    worker.setattr(WorkerClient, "connect", connect)
+    worker.setattr("sys.stdin", Terminal("node2\n"))
+    arguments = build_parser().parse_args(["lock", "node2", "--json"])
+    arguments.kind = "clone"
+    assert order(arguments) == Exit.OK
+    told = capsys.readouterr()
+    assert told.err.index(TITLE) < told.err.index("Type node2 to go on")
+    assert msgspec.json.decode(told.out, type=OperationView).id == 8
