@@ -13,7 +13,7 @@ from support import console_states as states
 from support.clone_orders import COMMAND, CRAMPED, GOOD, NO_PLUGIN, CloneOrders
 from support.console_app import Stage, console
 
-from pfms_ha_tui.config.settings import CloneMethod, Transfer
+from pfms_ha_tui.config.settings import CloneMethod, ConsoleSettings, Transfer
 from pfms_ha_tui.console.screens.clone import CloneWizard
 from pfms_ha_tui.console.screens.dashboard import Dashboard
 from pfms_ha_tui.console.screens.operation import OperationScreen
@@ -98,6 +98,55 @@ async def test_the_master_cannot_be_chosen_and_the_page_says_why(folder: Path) -
         await stage.press("enter")
         assert "▶ Target" in stage.text()
         assert orders.checked == []
+
+
+async def click_next(stage: Stage) -> None:
+    """On the line of keys."""
+    await stage.pilot.click("#keys", offset=(stage.text().splitlines()[-1].index("Next"), 0))
+    await stage.pilot.pause()
+
+
+async def test_next_by_the_mouse_takes_the_line_under_the_cursor_or_says_why_not(folder: Path) -> None:
+    async with wizard(folder) as (stage, _):
+        await stage.press("g")
+        await stage.until_text("✖ node1 cannot be rebuilt")
+        await click_next(stage)
+        assert "▶ Target" in stage.text()
+        await stage.press("j")
+        await click_next(stage)
+        await stage.until_text("▶ Source")
+        await stage.press("j")
+        await click_next(stage)
+        await stage.until_text("▶ Method")
+        await stage.until_text("✔ one pass")
+        await stage.press("j", "j")
+        await click_next(stage)
+        await stage.until_text("▶ Options")
+        screen = stage.app.screen
+        assert isinstance(screen, CloneWizard)
+        assert (screen.wanted.target, screen.wanted.source) == ("node2", "node1")
+        assert screen.wanted.method is CloneMethod.STAGED
+        await stage.press("j", "j")
+        await click_next(stage)
+        await stage.until_text("▶ Checks")
+
+
+async def test_the_key_that_asks_again_is_named_as_it_is_bound(folder: Path) -> None:
+    refused = {OrderKind.CLONE.value: {"node1": "node1 is the master"}}
+    settings = ConsoleSettings(keys={"order.rehearse": "f6"})
+    async with console(folder, replace(states.healthy(), refusals=refused), settings=settings) as stage:
+        orders = CloneOrders(stage.worker, CRAMPED)
+        await stage.press("j", "c")
+        await stage.until_text("Which node is rebuilt?")
+        await pages(stage, "Source", "Method")
+        await stage.until_text("✔ one pass")
+        assert "f6" in stage.text().splitlines()[-1]
+        await pages(stage, "Options", "Checks")
+        await stage.until_text("then f6 checks again")
+        assert "f6" in stage.text().splitlines()[-1]
+        orders.answer = GOOD
+        await stage.press("f6")
+        await stage.until_text("Nothing stands against it")
 
 
 async def test_a_method_that_is_not_possible_says_why_and_stays_unchosen(folder: Path) -> None:

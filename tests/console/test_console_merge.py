@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import console_states as states
+from support.clone_orders import CloneOrders
 from support.console_app import Stage, console
 from support.console_merge import BEGAN, NOW, MergeScript, merged, moment
 
@@ -286,10 +287,9 @@ async def test_the_dry_run_is_exported_to_a_file_of_its_owner(folder: Path, tmp_
 
 
 async def test_after_a_merge_the_clone_is_one_key_and_its_own_label_away(folder: Path) -> None:
-    script = MergeScript()
     done = replace(states.split_brain(), operation=merged())
     async with console(folder, done) as stage:
-        script.offer(stage.worker.methods)
+        orders = CloneOrders(stage.worker)
         await stage.press("o")
         await stage.until_text("goes on with the clone")
         await stage.press("c")
@@ -298,7 +298,21 @@ async def test_after_a_merge_the_clone_is_one_key_and_its_own_label_away(folder:
         screen = stage.app.screen
         assert isinstance(screen, OrderScreen)
         assert (screen.order.kind, screen.order.target) == (OrderKind.CLONE, "node2")
-        assert script.started == []
+        assert orders.started == []
+
+
+async def test_after_a_merge_its_own_outcome_is_told_and_what_is_only_on_the_side_that_lost(
+    folder: Path,
+) -> None:
+    outcome = "3 rows were added to node1, 38 of tagente_datos were skipped"
+    done = replace(states.split_brain(), operation=replace(merged(), text=outcome))
+    async with console(folder, done) as stage:
+        await stage.press("o")
+        await stage.until_text("goes on with the clone")
+        told = " ".join(stage.text().replace("│", " ").split())
+        assert f"Next: {outcome}. What node2 wrote outside of the window" in told
+        assert "in tables that were not chosen, is only on node2" in told
+        assert "and on the master" not in told
 
 
 @pytest.mark.parametrize("state", [OperationState.FAILED, OperationState.RUNNING])

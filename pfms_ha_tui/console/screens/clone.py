@@ -31,7 +31,7 @@ class ChecksPage(ClonePage):
     """What the worker found on hosts and servers."""
 
     TITLE = "Checks"
-    KEYS = ("back", "wizard.next", "reload", "clone.give-up", "copy", "help", "quit")
+    KEYS = ("back", "wizard.next", "order.rehearse", "clone.give-up", "copy", "help", "quit")
 
     @property
     def key_ids(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ class ChecksPage(ClonePage):
             return ""
         if found.problems:
             many = fmt.plural(len(found.problems), "thing")
-            again = self.clone.key_for("reload", "f5")
+            again = self.clone.key_for("order.rehearse", "f5")
             return f"{many} in the way. Put that right, then {again} checks again."
         return f"Nothing stands against it: {self.wanted.target} can be rebuilt from {found.source}."
 
@@ -117,11 +117,13 @@ class ConfirmPage(ClonePage):
         yield OrderPanel()
 
     def about(self, scene: Scene) -> str:  # noqa: ARG002
-        found = self.clone.found
-        if found is None:
+        panel = self.query_one(OrderPanel)
+        if panel.plan is None:
             return ""
-        how = METHODS[found.method].name.lower() if found.method is not None else "?"
-        return f"{self.wanted.target} is rebuilt from {found.source}, method: {how}. Read what will run."
+        # Of what the panel shows: after a refusal it may be another plan than the one that was checked.
+        title, method = panel.plan.operation.title, panel.found.method if panel.found is not None else None
+        how = f", method: {METHODS[method].name.lower()}" if method is not None else ""
+        return f"{title[:1].upper()}{title[1:]}{how}. Read what will run."
 
     def enter(self) -> None:
         self.query_one(OrderPanel).ask_plan(self.wanted.order, self.clone.found)

@@ -117,7 +117,7 @@ class MethodPage(ChoicePage):
 
     TITLE = "Method"
     LIST = "How is it copied?"
-    KEYS = ("back", "wizard.next", "reload", "copy", "help", "quit")
+    KEYS = ("back", "wizard.next", "order.rehearse", "copy", "help", "quit")
 
     def about(self, scene: Scene) -> str:  # noqa: ARG002
         if self.clone.checking:
@@ -199,6 +199,10 @@ class OptionsPage(ChoicePage):
     def enter(self) -> None:
         super().enter()
         self.listing.choose_key(_GO)
+
+    def advance(self) -> None:
+        """Its lines are not alternatives: Next leaves them as they are."""
+        self.proceed()
 
     def rows(self, scene: Scene) -> Sequence[tuple[str, Line]]:  # noqa: ARG002
         wanted = self.wanted

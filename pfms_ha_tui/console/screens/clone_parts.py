@@ -130,6 +130,14 @@ class ChoicePage(ClonePage):
         """What choosing it means, or why it cannot be chosen; a line for each paragraph."""
         raise NotImplementedError
 
+    def advance(self) -> None:
+        """Choose the line under the cursor, as enter does: that is the one in sight as chosen."""
+        key = self.listing.cursor_key
+        if key is None:
+            self.proceed()
+        else:
+            self.chosen(key)
+
     def draw(self, scene: Scene) -> None:
         def page(_width: int, _height: int) -> Page:
             rows = self.rows(scene)

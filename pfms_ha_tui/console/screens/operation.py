@@ -135,17 +135,17 @@ class OperationScreen(ConsoleScreen):
         return next((step.node for step in view.steps if step.name == "lock"), None)
 
     def _next_lines(self, width: int) -> list[Line]:
-        losing = self._to_rebuild
+        losing, view = self._to_rebuild, self._view
         if losing is None:
             return []
-        key = self.key_for("merge.clone", "c")
-        words = line(
-            ("▶ Next: ", Ink.KEY),
-            f"what {clean(losing)} wrote in the window is archived, and on the master. Rebuild it now:  ",
-            (key, Ink.KEY),
-            " goes on with the clone.",
+        key, name = self.key_for("merge.clone", "c"), clean(losing)
+        outcome = f"{clean(view.text)}. " if view is not None and view.text else ""
+        words = (
+            f"{outcome}What {name} wrote outside of the window, or in tables that were not chosen, is only on"
+            f" {name}, and a rebuilding replaces it."
         )
-        return [*wrap(words, width, indent=2), EMPTY]
+        go_on = line("  To rebuild it: ", (key, Ink.KEY), " goes on with the clone.")
+        return [*wrap(line(("▶ Next: ", Ink.KEY), words), width, indent=2), go_on, EMPTY]
 
     def go_on(self) -> None:
         """Rebuild the side that lost; that asks for its label again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -46,7 +47,10 @@ class OrderPanel(Vertical):
         super().__init__(classes="order-panel")
         self.plan: Plan | None = None
         self._order: Order | None = None
-        self._found: CloneCheck | None = None
+        self.found: CloneCheck | None = None
+        """What the hosts told, where it is in :attr:`plan`."""
+        self._round = 0
+        """Of asking for a plan: an answer to an earlier round is not about what is shown."""
         self._fault: WorkerError | None = None
         self._rehearsal: OperationView | None = None
         self._rehearsing = False
@@ -70,37 +74,44 @@ class OrderPanel(Vertical):
             order: what may be started.
             found: with the exact commands of a clone, which the plan alone cannot know yet.
         """
-        self.plan, self._order, self._found = None, order, found
+        self._round += 1
+        self.plan, self._order, self.found = None, order, found
         self._fault = self._rehearsal = self._wrong = None
+        self._rehearsing = self._checking = False
         self.query_one("#plan", Document).focus()
-        self.run_worker(self._plan(order), group="plan", exclusive=True, exit_on_error=False)
+        self.run_worker(self._plan(order, self._round), group="plan", exclusive=True, exit_on_error=False)
 
-    async def _plan(self, order: Order) -> None:
+    async def _plan(self, order: Order, asked: int) -> None:
+        fault: WorkerError | None = None
+        plan: Plan | None = None
         try:
             plan = await self._screen.console.link.ask("plan", order, Plan)
         except WorkerError as exc:
-            self._fault = exc
-        else:
-            self.plan = plan if self._found is None else plan.checked(self._found)
-            self._fault = None
+            fault = exc
+        if asked != self._round:
+            return
+        self.plan = plan if self.found is None or plan is None else plan.checked(self.found)
+        self._fault = fault
         self._screen.refresh_scene()
-        if order.kind is OrderKind.CLONE and self.plan is not None and self._found is None:
-            await self._check_clone(order, self.plan)
+        if order.kind is OrderKind.CLONE and self.plan is not None and self.found is None:
+            await self._check_clone(order, self.plan, asked)
 
-    async def _check_clone(self, order: Order, plan: Plan) -> None:
+    async def _check_clone(self, order: Order, plan: Plan, asked: int) -> None:
         """Only the hosts know the exact commands of a clone, and what stands against it there."""
         self._checking = True
         self._screen.refresh_scene()
+        found: CloneCheck | None = None
+        why_not = plan.why_not
         try:
             found = await self._screen.console.link.ask(
                 "clone_check", order, CloneCheck, timeout=CLONE_CHECK_WITHIN
             )
-        except WorkerError:
-            return  # the rehearsal, or the first step, says what is the matter
-        finally:
-            self._checking = False
-            self._screen.refresh_scene()
-        self.plan = plan.checked(found)
+        except WorkerError as exc:
+            why_not = why_not or f"servers and hosts could not be asked what exactly would run: {exc}"
+        if asked != self._round:
+            return
+        self._checking, self.found = False, found
+        self.plan = plan.checked(found) if found is not None else replace(plan, why_not=why_not)
         self._screen.refresh_scene()
 
     def draw(self, scene: Scene) -> None:
@@ -131,7 +142,7 @@ class OrderPanel(Vertical):
             return [line(" ", ("rehearsing against the live cluster …", Ink.BUSY))]
         if self.plan is None:
             return [line("")]
-        if self._checking and not typing:
+        if self._checking:
             return [line(" ", ("asking servers and hosts what exactly would run …", Ink.BUSY))]
         if self.plan.why_not is not None:
             return [line(" ", ("It cannot be started now.", Ink.WARN), "  esc goes back.")]
@@ -145,10 +156,17 @@ class OrderPanel(Vertical):
             words = (*words, *line("  ", (f"“{clean(self._wrong)}” is not it.", Ink.BAD)))
         return wrap(words, width)
 
+    @property
+    def _why_not(self) -> str | None:
+        """Why it cannot be started: nobody confirms what was not shown in full."""
+        if self.plan is None:
+            return "the plan is not here yet"
+        return "the exact commands are not here yet" if self._checking else self.plan.why_not
+
     def confirm(self) -> None:
         """Ask for the label."""
-        if self.plan is None or self.plan.why_not is not None:
-            why = self.plan.why_not if self.plan is not None else "the plan is not here yet"
+        why = self._why_not
+        if why is not None:
             self._screen.console.say(f"it cannot be started: {why}", "warning")
             return
         self._rehearsal = None
@@ -161,18 +179,20 @@ class OrderPanel(Vertical):
         """Every check against the live cluster."""
         if self._order is not None and not self._rehearsing and not self._starting:
             self._rehearsing = True
-            self.run_worker(self._rehearse(self._order), group="rehearsal", exit_on_error=False)
+            self.run_worker(self._rehearse(self._order, self._round), group="rehearsal", exit_on_error=False)
             self._screen.refresh_scene()
 
-    async def _rehearse(self, order: Order) -> None:
+    async def _rehearse(self, order: Order, asked: int) -> None:
         start = Start(order=order, dry_run=True)
+        rehearsal: OperationView | None = None
         try:
             ask = self._screen.console.link.ask
-            self._rehearsal = await ask("start", start, OperationView, timeout=REHEARSAL_WITHIN)
+            rehearsal = await ask("start", start, OperationView, timeout=REHEARSAL_WITHIN)
         except WorkerError as exc:
             self._screen.console.say(str(exc), "error")
-        finally:
-            self._rehearsing = False
+        if asked != self._round:
+            return
+        self._rehearsal, self._rehearsing = rehearsal or self._rehearsal, False
         self._screen.refresh_scene()
 
     def on_descendant_focus(self) -> None:
@@ -182,7 +202,7 @@ class OrderPanel(Vertical):
         if event.input.id != "label" or self.plan is None or self._starting or self._order is None:
             return
         event.stop()
-        if self.plan.why_not is not None:
+        if self._why_not is not None:
             self.query_one("#label", LabelField).action_leave()
             return
         if event.value.strip() != self.plan.confirm:
@@ -192,19 +212,22 @@ class OrderPanel(Vertical):
             return
         self._starting = True
         start = Start(order=self._order, confirm=self.plan.confirm, planned=self.plan.operation.title)
-        self.run_worker(self._start(start), group="start", exit_on_error=False)
+        self.run_worker(self._start(start, self._round), group="start", exit_on_error=False)
         self._screen.refresh_scene()
 
-    async def _start(self, start: Start) -> None:
+    async def _start(self, start: Start, asked: int) -> None:
         from pfms_ha_tui.console.screens.operation import OperationScreen
 
         try:
             ask = self._screen.console.link.ask
             begun = await ask("start", start, OperationView, timeout=START_WITHIN)
         except WorkerError as exc:
-            # What stood against it may have changed since the plan was made: look again.
             self._starting = False
             self._screen.console.say(str(exc), "error")
+            if asked != self._round:
+                self._screen.refresh_scene()
+                return
+            # What stood against it may have changed since the plan was made: look again.
             self.query_one("#label", LabelField).action_leave()
             self.ask_plan(start.order)
             return

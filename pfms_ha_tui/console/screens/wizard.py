@@ -75,6 +75,10 @@ class WizardPage(Vertical):
         else:
             self.wizard.turn(1)
 
+    def advance(self) -> None:
+        """Next, by whatever means but enter in a list."""
+        self.proceed()
+
     def chosen(self, key: str) -> None:  # noqa: ARG002
         """Enter on a line of one of its lists."""
         self.proceed()
@@ -167,8 +171,8 @@ class WizardScreen(ConsoleScreen):
         return lines
 
     def advance(self) -> None:
-        """Enter, outside of a list."""
-        self.page.proceed()
+        """Enter outside of a list, or "Next" by the mouse or from the commands."""
+        self.page.advance()
 
     def confirm(self) -> None:
         """The key that confirms counts on the last page only."""
@@ -177,10 +181,6 @@ class WizardScreen(ConsoleScreen):
 
     def rehearse(self) -> None:
         """Let the page ask again."""
-        self.page.rehearse()
-
-    def reload(self) -> None:
-        """The same, for a page that calls it so."""
         self.page.rehearse()
 
     def back(self) -> None:
