@@ -48,6 +48,8 @@ class Wanted:
     into: str | None = None
     start: Moment | None = None
     end: Moment | None = None
+    own_window: bool = False
+    """A person chose it: what is found out later proposes nothing any more."""
     anyway: bool = False
     """Its label was typed although it looks like the wrong direction."""
     tables: tuple[str, ...] | None = None
@@ -131,8 +133,8 @@ class MergeWizard(WizardScreen):
         """Of :attr:`wanted`'s window and a little around it."""
         self.found: DryRun | None = None
         """Of :attr:`wanted` as it is."""
-        self.looking: Looked | None = None
-        """How far the dry run is, while it runs."""
+        self.looks: dict[str, Looked] = {}
+        """Method of what is being looked at → how far that is."""
         self.faults: dict[str, WorkerError] = {}
         """What the worker could not find out."""
         self._asked: dict[str, object] = {}
@@ -162,12 +164,14 @@ class MergeWizard(WizardScreen):
     # What the worker is asked.
 
     def ask_split(self, one: str | None, other: str | None) -> None:
-        """Who lost, of these two or of those the worker chooses."""
+        """Who lost, of these two or of those the worker chooses; they are the pair that is wanted now."""
 
         def take(found: Looked) -> None:
-            split = self.split = found.split
-            if split is None:
+            split = found.split
+            wanted = (self.wanted.losing, self.wanted.into)
+            if split is None or wanted not in ((one, other), (other, one)):
                 return
+            self.split = split
             if one is None:
                 self.choose(replace(self.wanted, losing=split.losing, into=split.master, anyway=False))
             self.window_proposed()
@@ -175,9 +179,9 @@ class MergeWizard(WizardScreen):
         self._look("merge_split", SplitQuery(cluster=self.wanted.cluster, one=one, other=other), take)
 
     def window_proposed(self) -> None:
-        """Fill in the window that journal and data propose, or else the last hour."""
+        """Fill in the window that journal and data propose, or else the last hour; never over a person's."""
         split = self.split
-        if split is None:
+        if split is None or self.wanted.own_window:
             return
         if split.window is not None:
             self.choose(replace(self.wanted, start=split.window.start, end=split.window.end))
@@ -206,18 +210,19 @@ class MergeWizard(WizardScreen):
         self.found = None
 
         def take(found: Looked) -> None:
-            self.found = found.dry_run
+            if self.wanted.query == query:
+                self.found = found.dry_run
 
         self._look("merge_dry_run", query, take)
 
     def _look(self, method: str, query: object, take: Callable[[Looked], None]) -> None:
         self._asked[method] = query
         self.faults.pop(method, None)
+        self.looks[method] = Looked()
         self.run_worker(self._asking(method, query, take), group=method, exclusive=True, exit_on_error=False)
         self.refresh_scene()
 
     async def _asking(self, method: str, query: object, take: Callable[[Looked], None]) -> None:
-        self.looking = None
         while True:
             try:
                 found = await self.console.link.ask(method, query, Looked)
@@ -228,9 +233,9 @@ class MergeWizard(WizardScreen):
             if found.split is not None or found.histogram is not None or found.dry_run is not None:
                 take(found)
                 break
-            self.looking = found
+            self.looks[method] = found
             self.refresh_scene()
-        self.looking = None
+        self.looks.pop(method, None)
         self.refresh_scene()
 
     # What is chosen.
@@ -243,14 +248,19 @@ class MergeWizard(WizardScreen):
         self.wanted = wanted
         if self.page.TITLE == WindowPage.TITLE:
             self.ask_histogram()
+        elif self.page.TITLE == DryRunPage.TITLE:
+            self.ask_dry_run()
         self.refresh_scene()
 
     def choose_losing(self, losing: str, into: str) -> None:
         """The side that lost, after its label was typed if that looks wrong; then on to the next page."""
         split = self.split
         known = split is not None and {losing, into} == {side.label for side in split.sides}
-        if not known:
-            self.choose(replace(self.wanted, losing=losing, into=into, anyway=False))
+        if not known or "merge_split" in self.faults:
+            wanted = self.wanted
+            if {losing, into} != {wanted.losing, wanted.into}:  # window and columns were those of other nodes
+                wanted = replace(wanted, start=None, end=None, own_window=False, left_out=())
+            self.choose(replace(wanted, losing=losing, into=into, anyway=False))
             self.ask_split(losing, into)
             return
         warning = split.warnings.get(losing) if split is not None else None
@@ -289,7 +299,6 @@ class MergeWizard(WizardScreen):
         def answered(answer: str | None) -> None:
             if answer == "leave-out":
                 self.choose(replace(self.wanted, left_out=(*self.wanted.left_out, *unfit)))
-                self.ask_dry_run()
 
         self.app.push_screen(
             Question(

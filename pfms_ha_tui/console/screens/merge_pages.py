@@ -11,10 +11,10 @@ from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.ink import Ink, Line, clean, line, wrap
 from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.wizard import WizardPage
-from pfms_ha_tui.console.widgets.merge import dry_run_lines, follows, sides_lines
+from pfms_ha_tui.console.widgets.merge import dry_run_lines, follows, moment_words, sides_lines
 from pfms_ha_tui.console.widgets.operation import progress_line
 from pfms_ha_tui.console.widgets.pane import Document, Listing, Page
-from pfms_ha_tui.worker.protocol_merge import Split
+from pfms_ha_tui.worker.protocol_merge import DryRun, Split
 
 if TYPE_CHECKING:
     from pfms_ha_tui.console.screens.merge import MergeWizard
@@ -70,7 +70,8 @@ class SidesPage(MergePage):
         self.merge.ask_split(wanted.losing, wanted.into)
 
     def why_not_next(self) -> str | None:
-        return None if self.merge.split is not None else "the evidence is not here yet"
+        asking = self.merge.split is None or "merge_split" in self.merge.looks
+        return "the evidence is not here yet" if asking else None
 
     def proceed(self) -> None:
         key = self.query_one("#directions", Listing).cursor_key
@@ -92,10 +93,11 @@ class SidesPage(MergePage):
         directions = self.query_one("#directions", Listing)
         pairs = self._pairs(scene)
         before = directions.cursor_key
+        known = None if self.why_not_next() is not None else self.merge.split
         directions.styles.height = min(6, max(1, len(pairs))) + 2
         directions.paint(
             lambda _w, _h: Page(
-                [_direction(losing, into, self.merge.split) for losing, into in pairs],
+                [_direction(losing, into, known) for losing, into in pairs],
                 keys=[_key(losing, into) for losing, into in pairs],
             )
         )
@@ -117,7 +119,7 @@ class SidesPage(MergePage):
         split = self.merge.split
         if "merge_split" in self.merge.faults:
             return self.fault_lines("merge_split", width)
-        if split is None:
+        if split is None or "merge_split" in self.merge.looks:
             return [line(("asking both nodes, and comparing their rows per minute …", Ink.BUSY))]
         key = self.query_one("#directions", Listing).cursor_key or _key(split.losing, split.master)
         losing, _, into = key.partition("\0")
@@ -158,13 +160,24 @@ class DryRunPage(MergePage):
 
     def about(self, scene: Scene) -> str:  # noqa: ARG002
         found, wanted = self.merge.found, self.merge.wanted
+        return f"{self._window}: {self._what(found, wanted.losing, wanted.into)}"
+
+    @property
+    def _window(self) -> str:
+        """The window that is looked at: nobody confirms another one than he chose."""
+        start, end = self.merge.wanted.start, self.merge.wanted.end
+        if start is None or end is None:
+            return "No window"
+        return f"{moment_words(start, whole=False)} – {moment_words(end, whole=False)}"
+
+    def _what(self, found: DryRun | None, losing: str | None, into: str | None) -> str:
         if found is None:
-            return f"Every row of {wanted.losing} in the window is looked for on {wanted.into}."
+            return f"every row of {losing} in this window is looked for on {into}."
         if found.blocked:
             key = self.merge.key_for("merge.drop", "w")
             or_else = f", or {key} leaves the columns out" if self.merge.unfit else ""
-            return f"The tables of the two nodes differ: repair the master's and look again{or_else}."
-        return f"What only {wanted.losing} has. Read what is skipped, and what is not merged at all."
+            return f"the tables of the two nodes differ: repair the master's and look again{or_else}."
+        return f"what only {losing} has. Read what is skipped, and what is not merged at all."
 
     def enter(self) -> None:
         super().enter()
@@ -188,7 +201,7 @@ class DryRunPage(MergePage):
             return self.fault_lines("merge_dry_run", width)
         if merge.found is not None:
             return dry_run_lines(merge.found, width)
-        looking = merge.looking
+        looking = merge.looks.get("merge_dry_run")
         if looking is None or looking.progress is None:
             return [line(("comparing the configuration of both nodes …", Ink.BUSY))]
         where = f"comparing {clean(looking.doing)} …" if looking.doing else "comparing …"

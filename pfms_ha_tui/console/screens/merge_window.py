@@ -61,7 +61,7 @@ class WindowPage(MergePage):
             self.proceed()
         elif kind == _PRESET:
             preset = self._presets[int(place)]
-            self.merge.choose(replace(wanted, start=preset.start, end=preset.end))
+            self.merge.choose(replace(wanted, start=preset.start, end=preset.end, own_window=True))
         elif kind == _TABLES:
             self._choose_tables()
         else:
@@ -114,6 +114,9 @@ class WindowPage(MergePage):
         except WorkerError as exc:
             self.merge.console.say(str(exc), "error")
             return
+        if self.merge.page is not self:
+            self.merge.console.say(f"the page was left before {text!r} was read: it was not taken", "warning")
+            return
         read = reads[0] if reads else MomentRead(problem="the worker did not read it")
         if read.moment is not None:
             self._take(kind, read.moment)
@@ -143,7 +146,7 @@ class WindowPage(MergePage):
         )
 
     def _take(self, kind: str, moment: Moment) -> None:
-        wanted = self.merge.wanted
+        wanted = replace(self.merge.wanted, own_window=True)
         chosen = replace(wanted, start=moment) if kind == _START else replace(wanted, end=moment)
         self.merge.choose(chosen)
 
