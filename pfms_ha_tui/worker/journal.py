@@ -82,6 +82,10 @@ class Journal:
         self._facts: dict[tuple[str, str], str] = {}
         self._epochs: dict[str, list[Epoch]] = {}
         self._loaded = False
+        self._file: int | None = None
+        """The inode of the file that was open last."""
+        self._kept = False
+        """Whether that file held events."""
         self._suspect = False
         """A write found damage: the next opening sets the file aside, whatever its check says."""
         self._unreadable = False
@@ -281,11 +285,11 @@ class Journal:
                 if await self._writer.run(lambda: store.moved):  # noqa: B023
                     await self._disconnect()
                     await self._connect()
-                    self._start_anew(f"the journal {self.path} was moved away under the running worker")
                     continue
                 batch = self._backlog.take()
                 await self._writer.run(lambda: store.write(batch))  # noqa: B023 - awaited in the same turn
                 self._backlog.done()
+                self._kept = self._kept or any(isinstance(entry, Event) for entry in batch)
         except (sqlite3.Error, OSError, NewerJournalError) as exc:
             self._backlog.failed()
             self._suspect = isinstance(exc, sqlite3.Error) and is_damage(exc)
@@ -300,7 +304,11 @@ class Journal:
     async def _connect(self) -> None:
         suspect, self._suspect = self._suspect, False
         opened = await self._writer.run(lambda: open_journal(self.path, self._now(), suspect=suspect))
-        self._store = opened.store
+        # The next file may get a deleted one's inode: what lost its events is another file too.
+        other = self._loaded and (
+            opened.store.file != self._file or (self._kept and not opened.last_event_id)
+        )
+        self._store, self._file, self._kept = opened.store, opened.store.file, opened.last_event_id > 0
         if opened.last_event_id >= self._next_id - self._backlog.event_count:
             self._backlog.renumber(opened.last_event_id)
             self._next_id += opened.last_event_id
@@ -313,9 +321,11 @@ class Journal:
                 else:
                     self._facts[(entry.cluster, entry.key)] = entry.value
             self._loaded = True
-        await self._reader.run(self._close_reader)
         if opened.aside is not None:
             self._start_anew(f"the journal was damaged and set aside as {opened.aside}")
+        elif other:
+            self._start_anew(f"the journal {self.path} was moved away under the running worker")
+        await self._reader.run(self._close_reader)
 
     def _start_anew(self, why: str) -> None:
         """The file is another one now: write again what is still known, and say so."""

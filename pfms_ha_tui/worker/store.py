@@ -173,7 +173,8 @@ class Store:
             self._db.execute("PRAGMA synchronous = FULL")
             self._check()
             self._migrate()
-            self._file = path.stat().st_ino
+            self.file = path.stat().st_ino
+            """The inode that is written to; only of one that was opened to be written."""
         except BaseException:
             self._db.close()
             raise
@@ -186,7 +187,7 @@ class Store:
     def moved(self) -> bool:
         """Whether the path names another file by now, or none: what is written would be found by nobody."""
         try:
-            return self._path.stat().st_ino != self._file
+            return self._path.stat().st_ino != self.file
         except FileNotFoundError:
             return True
 

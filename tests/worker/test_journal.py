@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import subprocess
@@ -268,6 +269,57 @@ async def test_a_journal_that_was_moved_away_is_begun_anew_and_said_so(
     assert again.fact("pandora", "master", str) == "node1"
     assert await texts(again) == ["after it"]
     await again.close()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+async def test_a_journal_that_is_gone_is_begun_anew_also_when_it_cannot_be_at_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    epoch = Epoch(epoch=1, master="node1", previous=None, worker="w", at=NOW, reason="first")
+    await journal.add_epoch("pandora", epoch)
+    journal.put_fact("pandora", "mode", "automatic")
+    happen(journal, "before it")
+    await journal.flush()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(journal_module, "open_journal", full)
+        if moved:
+            journal.path.rename(journal.path.with_name("moved.db"))
+        else:
+            # as after an error of the disk that closed it
+            await journal._disconnect()
+            journal.path.unlink()
+        happen(journal, "after it")
+        await settled(journal, trouble=True)
+    await settled(journal, trouble=False)
+    assert [("moved away" in note) for note in journal.notes] == [True]
+    await journal.close()
+    again = await reopened(journal.path)
+    assert again.fact("pandora", "mode", str) == "automatic"
+    assert again.epochs("pandora") == (epoch,)
+    assert "after it" in await texts(again)
+    await again.close()
+
+
+async def test_a_disk_that_fails_once_begins_no_journal_anew(journal: Journal) -> None:
+    journal.put_fact("pandora", "mode", "automatic")
+    happen(journal, "before it")
+    await journal.flush()
+    store = journal._store
+    assert store is not None
+
+    def broken(entries: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    store.write = broken  # type: ignore[method-assign]
+    happen(journal, "after it")
+    await settled(journal, trouble=True)
+    await settled(journal, trouble=False)
+    assert journal.notes == ()
+    assert await texts(journal) == ["after it", "before it"]
 
 
 async def test_damage_that_a_read_finds_is_told_once(
