@@ -38,6 +38,8 @@ class Looks:
         self._forgotten = forgotten
         self._most = most
         self._running: dict[Hashable, _Look] = {}
+        self._ending: set[asyncio.Task[object]] = set()
+        """Works that were told to stop and have not yet: they still hold their connections."""
 
     async def ask(self, key: Hashable, job: Callable[[Control], T]) -> T | MergeProgress | None:
         """The result of ``job``; or, after a second, how far it is (``None`` = nothing to tell yet).
@@ -61,7 +63,7 @@ class Looks:
         return cast("T", look.task.result())
 
     def _begin(self, key: Hashable, job: Callable[[Control], T]) -> _Look:
-        if len(self._running) >= self._most:
+        if len(self._running) + len(self._ending) >= self._most:
             raise WorkerError(
                 f"{self._most} looks at the data are under way already",
                 code="busy",
@@ -86,6 +88,9 @@ class Looks:
         if look.end is not None:
             look.end.cancel()
         look.task.add_done_callback(_heard)
+        if not look.task.done():
+            self._ending.add(look.task)
+            look.task.add_done_callback(self._ending.discard)
 
 
 def _heard(task: asyncio.Task[object]) -> None:

@@ -74,7 +74,7 @@ class MergeMethods:
         cluster, query = self._completed(query)
         return await self._asked(
             ("histogram", query),
-            lambda _: histogram_of(cluster, query),
+            lambda control: histogram_of(cluster, query, control),
             lambda result: Looked(histogram=result),
         )
 

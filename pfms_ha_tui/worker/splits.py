@@ -89,12 +89,12 @@ def split_of(cluster: ClusterSettings, one: str, other: str, known: Known, contr
         cluster,
         MergeRequest(losing=losing, master=master, window=window or Window(int(now) - 3600, int(now))),
     )
-    buckets = merge.histogram() if window is not None else ()
+    buckets = merge.histogram(control) if window is not None else ()
     counted = {
         losing: sum(one.losing for one in buckets),
         master: sum(one.master for one in buckets),
     }
-    older = _older(cluster, losing, master, window, int(now))
+    older = _older(cluster, losing, master, window, int(now), control)
     first, second = (_side(side, counted[side.label] if window is not None else None) for side in found.sides)
     return Split(
         sides=(first, second),
@@ -119,7 +119,9 @@ def split_of(cluster: ClusterSettings, one: str, other: str, known: Known, contr
     )
 
 
-def _older(cluster: ClusterSettings, losing: str, master: str, window: Window | None, now: int) -> int | None:
+def _older(
+    cluster: ClusterSettings, losing: str, master: str, window: Window | None, now: int, control: Control
+) -> int | None:
     """The oldest moment within a month, before the window, at which the numbers of rows differ."""
     if window is None:
         return None
@@ -127,7 +129,7 @@ def _older(cluster: ClusterSettings, losing: str, master: str, window: Window | 
     if before.empty:
         return None
     request = MergeRequest(losing=losing, master=master, window=before)
-    found = differing(Merge(cluster, request).histogram())
+    found = differing(Merge(cluster, request).histogram(control))
     return found.start if found is not None and found.start < window.start else None
 
 
@@ -138,15 +140,17 @@ def _presets(now: float, zone: tzinfo, found: SplitFacts, older: int | None) -> 
     yield from chosen
 
 
-def histogram_of(cluster: ClusterSettings, query: MergeQuery) -> tuple[RowsPerSpan, ...]:
+def histogram_of(
+    cluster: ClusterSettings, query: MergeQuery, control: Control | None = None
+) -> tuple[RowsPerSpan, ...]:
     """Rows per span of time on both nodes.
 
     Raises:
-        PfmsError: a node cannot be asked.
+        PfmsError: a node cannot be asked, or somebody asked to stop.
     """
     return tuple(
         RowsPerSpan(start=one.start, seconds=one.seconds, losing=one.losing, master=one.master)
-        for one in _merge(cluster, query).histogram()
+        for one in _merge(cluster, query).histogram(control)
     )
 
 

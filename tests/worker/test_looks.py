@@ -94,3 +94,31 @@ async def test_too_many_at_once_are_refused() -> None:
     for job in jobs:
         job.go.set()
     assert await looks.ask(1, jobs[0]) in ("found", progress(7), None)
+
+
+async def test_work_that_was_told_to_stop_keeps_its_place_until_it_has() -> None:
+    looks, ends = Looks(wait=0.02, forgotten=0.05, most=1), threading.Event()
+    told = threading.Event()
+
+    def deaf(control: Control) -> str:
+        while not ends.is_set():
+            ends.wait(0.01)
+            try:
+                control.check()
+            except MergeCancelled:
+                told.set()
+        return "late"
+
+    await looks.ask("deaf", deaf)
+    await until(told.is_set)
+    for key in ("deaf", "other"):
+        with pytest.raises(WorkerError, match="under way already"):
+            await looks.ask(key, lambda _: "found")
+    ends.set()
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                assert await looks.ask("other", lambda _: "found") in ("found", None)
+                break
+            except WorkerError:
+                await asyncio.sleep(0.01)

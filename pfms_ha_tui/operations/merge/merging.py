@@ -91,10 +91,10 @@ class Merge:
         with self._survey() as survey, self._sides() as scouts:
             return survey.plan(scouts, control)
 
-    def histogram(self) -> tuple[Bucket, ...]:
+    def histogram(self, control: Control | None = None) -> tuple[Bucket, ...]:
         """Rows per minute, or longer span, on both nodes."""
         with self._sides() as (losing, master):
-            return histogram(losing, master, self.specs, self.request.window)
+            return histogram(losing, master, self.specs, self.request.window, control=control)
 
     def everything(self) -> tuple[tuple[str, ...], int | None]:
         """The tables of this merge and the optional ones with rows on the losing side, and its newest row."""

@@ -29,14 +29,17 @@ def histogram(
     window: Window,
     *,
     seconds: int | None = None,
+    control: Control | None = None,
 ) -> tuple[Bucket, ...]:
     """Rows of all tables with an index on the time, per minute or per longer span for a long window.
 
     Raises:
         SqlError: a side cannot be asked.
+        MergeCancelled: somebody asked to stop.
     """
     size = seconds or bucket_seconds(window)
-    counts = [_counts(side, specs, window, size) for side in (losing, master)]
+    asked = control or Control()
+    counts = [_counts(side, specs, window, size, asked) for side in (losing, master)]
     return merge_buckets(window.start, size, window.end, counts[0], counts[1])
 
 
@@ -64,7 +67,7 @@ def first_difference(
         control.check()
         start = max(0, end - step, now - furthest)
         start -= start % 60
-        part = differing(histogram(losing, master, specs, Window(start, end), seconds=60))
+        part = differing(histogram(losing, master, specs, Window(start, end), seconds=60, control=control))
         if part is not None:
             found = part if found is None else Window(part.start, found.end)
         if part is None or part.start - start >= _QUIET:
@@ -75,9 +78,12 @@ def first_difference(
     return found
 
 
-def _counts(side: Side, specs: Sequence[TableSpec], window: Window, size: int) -> dict[int, int]:
+def _counts(
+    side: Side, specs: Sequence[TableSpec], window: Window, size: int, control: Control
+) -> dict[int, int]:
     total: dict[int, int] = {}
     for spec in specs:
+        control.check()
         schema = side.schema_of([spec.table]).get(spec.table)
         if schema is None or spec.time_column not in schema.leading:
             continue
