@@ -286,7 +286,9 @@ async def test_an_answer_about_an_earlier_order_does_not_take_the_place_of_the_p
         orders.answer = CRAMPED
         checks = len(orders.checked)
         orders.starting.set()
-        await stage.until(lambda: orders.started, "the answer")
+        waiting = ("rehearsal", "start")
+        await stage.until(lambda: all(one.group not in waiting for one in stage.app.workers), "the answer")
+        assert len(orders.started) == 1
         await stage.until_text("Nothing has been done yet")
         assert "▶ Confirm" in stage.text()
         assert "Rehearsal, nothing was changed" not in stage.text()
