@@ -6,8 +6,8 @@ action then has conditions of its own. Whatever is not known counts against acti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pfms_ha_tui.cluster import words
@@ -28,7 +28,7 @@ from pfms_ha_tui.cluster.permits import why_not_rejoin, why_not_reopen
 from pfms_ha_tui.cluster.policy import Policy
 from pfms_ha_tui.cluster.readiness import Readiness
 from pfms_ha_tui.cluster.restarts import restarted_read_only
-from pfms_ha_tui.cluster.resyncing import wanted_resync
+from pfms_ha_tui.cluster.resyncing import wanted_resyncs
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot, SyncState
 from pfms_ha_tui.cluster.topology import current, silent, writers
 
@@ -69,6 +69,8 @@ class Decision:
     """One clause for each thing that stands against the proposal."""
     suspect: bool = False
     """Whether the master stopped answering and the verdict on it is not complete yet."""
+    left: Mapping[str, str] = field(default_factory=dict)
+    """label → why it is not resynced by itself although it needs it, one sentence; whatever else is done."""
 
     @property
     def idle(self) -> bool:
@@ -84,6 +86,7 @@ class _Wish:
     master: str | None
     reason: str
     obstacles: tuple[str, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(
@@ -116,12 +119,13 @@ def decide(
     if blocked:
         return Decision(
             action=Action.NONE,
-            reason=words.sentence(f"No {_NAMES[wish.action]} by itself: {blocked[0]}"),
+            reason=_none_of(wish.action, blocked[0]),
             target=wish.target,
             master=wish.master,
             proposal=wish.action,
             blocked_by=tuple(blocked),
             suspect=suspect,
+            left=wish.left,
         )
     return Decision(
         action=wish.action,
@@ -129,6 +133,7 @@ def decide(
         target=wish.target,
         master=wish.master,
         proposal=wish.action,
+        left=wish.left,
     )
 
 
@@ -140,6 +145,10 @@ _NAMES = {
     Action.RESYNC: "resync",
     Action.MERGE_AND_CLONE: "repair of the split-brain",
 }
+
+
+def _none_of(action: Action, why: str) -> str:
+    return words.sentence(f"No {_NAMES[action]} by itself: {why}")
 
 
 def _busy(facts: JournalFacts) -> str | None:
@@ -408,15 +417,18 @@ def _rejoin(
 def _resync(
     history: Sequence[Snapshot], diagnosis: Diagnosis, policy: Policy, facts: JournalFacts
 ) -> _Wish | None:
-    wanted = wanted_resync(history, diagnosis, policy, facts)
-    if wanted is None:
+    """The first that may be rebuilt; one that may not is no reason to let another one wait."""
+    wanted = wanted_resyncs(history, diagnosis, policy, facts)
+    if not wanted:
         return None
+    first = wanted[0]
     return _Wish(
         action=Action.RESYNC,
-        target=wanted.target,
-        master=wanted.master,
-        reason=f"{wanted.reason}; it is rebuilt from {wanted.master}",
-        obstacles=wanted.obstacles,
+        target=first.target,
+        master=first.master,
+        reason=f"{first.reason}; it is rebuilt from {first.master}",
+        obstacles=first.obstacles,
+        left={one.target: _none_of(Action.RESYNC, one.obstacles[0]) for one in wanted if one.obstacles},
     )
 
 

@@ -46,28 +46,30 @@ class WantedResync:
     """What stands against doing it by itself."""
 
 
-def wanted_resync(
+def wanted_resyncs(
     history: Sequence[Snapshot], diagnosis: Diagnosis, policy: Policy, facts: JournalFacts
-) -> WantedResync | None:
-    """The first slave that needs it; ``None`` without one, or without ``splitbrain_autofix``."""
+) -> Sequence[WantedResync]:
+    """Every slave that needs it, those that may have it first; none without ``splitbrain_autofix``."""
     if not policy.splitbrain_autofix or not history:
-        return None
+        return ()
     snapshot = history[-1]
     rightful = rightful_writers(snapshot, policy)
     if len(rightful) != 1:
-        return None
-    master = rightful[0]
+        return ()
+    master, wanted = rightful[0], list[WantedResync]()
     for node in snapshot.nodes:
         why = _permitted(node.label, facts) or _broken_for_long(history, node, master, policy)
         if why is None or node.label == master.label:
             continue
-        return WantedResync(
-            target=node.label,
-            master=master.label,
-            reason=why,
-            obstacles=tuple(dict.fromkeys(_obstacles(history, diagnosis, policy, facts, node, master))),
+        wanted.append(
+            WantedResync(
+                target=node.label,
+                master=master.label,
+                reason=why,
+                obstacles=tuple(dict.fromkeys(_obstacles(history, diagnosis, policy, facts, node, master))),
+            )
         )
-    return None
+    return sorted(wanted, key=lambda one: bool(one.obstacles))
 
 
 def _permitted(label: str, facts: JournalFacts) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pfms_ha_tui.cluster.decision import Action, Decision
+from pfms_ha_tui.cluster.decision import Decision
 from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.errors import PfmsError
@@ -30,8 +30,8 @@ class Resyncs:
         """Labels of which was told that they are not resynced by themselves any more."""
 
     def look(self, decision: Decision) -> None:
-        """Act on what is new, unless there is something more urgent to do."""
-        if decision.action is Action.NONE and decision.proposal not in (Action.FAILOVER, Action.LOCK):
+        """Act on what is new, unless there is, or may be in a moment, something more urgent to do."""
+        if decision.idle:
             self._honour_web_requests()
         self._tell_given_up(decision)
 
@@ -66,11 +66,10 @@ class Resyncs:
         most = memory.policy.resync_retries
         spent = {label for label, count in memory.facts().auto_resyncs.items() if count >= most}
         self._told &= spent
-        label = decision.target
-        if decision.proposal is not Action.RESYNC or label not in spent or label in self._told:
-            return
-        self._told.add(label)
-        self._tell(Severity.CRITICAL, "resync_given_up", decision.reason, "worker")
+        for label, reason in decision.left.items():
+            if label in spent and label not in self._told:
+                self._told.add(label)
+                self._tell(Severity.CRITICAL, "resync_given_up", reason, "worker")
 
     def _tell(self, severity: Severity, kind: str, text: str, actor: str) -> None:
         self._monitor.memory.journal.add_event(

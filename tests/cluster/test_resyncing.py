@@ -128,6 +128,41 @@ def test_any_doubt_leaves_it_to_a_person(fate: Fate) -> None:
     assert decision.blocked_by
 
 
+def two_broken(errno: int = 1062) -> Lab:
+    lab = Lab(3).settle()
+    lab.policy = replace(lab.policy, splitbrain_autofix=True)
+    for label in ("node2", "node3"):
+        lab.servers[label].sql, lab.servers[label].sql_errno = False, errno
+    lab.ticks(31)
+    return lab
+
+
+def test_a_slave_that_must_wait_for_a_person_does_not_hold_back_another_one() -> None:
+    lab = two_broken()
+    assert lab.decision.target == "node2", "in the configured order"
+    lab.facts = replace(lab.facts, auto_resyncs={"node2": 2})
+    decision = lab.decision
+    assert (decision.action, decision.target) == (Action.RESYNC, "node3")
+    why = "No resync by itself: node2 was resynced by itself 2 times within a day: a person has to look."
+    assert decision.left == {"node2": why}
+
+
+def test_of_several_slaves_that_must_wait_each_is_told() -> None:
+    lab = two_broken()
+    lab.facts = replace(lab.facts, auto_resyncs={"node2": 2, "node3": 2})
+    decision = lab.decision
+    assert (decision.action, decision.proposal, decision.target) == (Action.NONE, Action.RESYNC, "node2")
+    assert list(decision.left) == ["node2", "node3"]
+
+
+def test_nothing_is_rebuilt_while_the_master_may_be_dying() -> None:
+    lab = broken()
+    lab.servers["node1"].reach = Reach.HUNG
+    lab.tick()
+    decision = lab.decision
+    assert (decision.action, decision.idle) == (Action.NONE, False)
+
+
 def test_a_dead_master_comes_first() -> None:
     lab = broken()
     lab.kill("node1")

@@ -78,8 +78,18 @@ async def test_a_request_of_the_web_console_is_carried_out_once(office: Office) 
     assert office.begun == [("node2", "web console")] * 2, "asked again after it was gone"
 
 
-async def test_a_request_waits_while_there_is_something_more_urgent(office: Office) -> None:
-    await office.asked("10.0.0.2", decision=replace(NOTHING, action=Action.FAILOVER, target="node2"))
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(replace(NOTHING, action=Action.FAILOVER, target="node2"), id="a failover"),
+        pytest.param(replace(NOTHING, proposal=Action.LOCK, target="node2"), id="a lock that is due"),
+        pytest.param(replace(NOTHING, suspect=True), id="a master that may be dying"),
+    ],
+)
+async def test_a_request_waits_while_there_is_something_more_urgent(
+    office: Office, decision: Decision
+) -> None:
+    await office.asked("10.0.0.2", decision=decision)
     assert office.begun == []
 
 
@@ -106,7 +116,7 @@ async def test_requests_are_left_alone_unless_the_settings_honour_them(tmp_path:
 
 async def test_only_so_many_resyncs_a_day_and_the_end_of_them_is_told_once(office: Office) -> None:
     memory = office.watched.memory
-    refused = replace(NOTHING, proposal=Action.RESYNC, target="node2", reason="No resync by itself: why")
+    refused = replace(NOTHING, proposal=Action.REJOIN, target="node3", left={"node2": "No resync: why"})
     office.resyncs.look(refused)
     assert await office.told("resync_given_up") == []
     for _ in range(memory.policy.resync_retries):
@@ -114,7 +124,7 @@ async def test_only_so_many_resyncs_a_day_and_the_end_of_them_is_told_once(offic
     assert memory.facts().auto_resyncs == {"node2": 2}
     for _ in range(2):
         office.resyncs.look(refused)
-    assert await office.told("resync_given_up") == ["No resync by itself: why"]
+    assert await office.told("resync_given_up") == ["No resync: why"]
     memory.resynced_by_person("node2")
     assert memory.facts().auto_resyncs == {}
 
