@@ -69,7 +69,7 @@ async def _no_complaints() -> Sequence[str]:
     return ()
 
 
-async def _nobody_knows() -> float | None:
+async def _nobody_knows(one: str, other: str) -> float | None:  # noqa: ARG001
     return None
 
 
@@ -95,8 +95,8 @@ class Context:
     """label → connection ids that are never killed (the worker's own probes)."""
     recheck: Callable[[], Awaitable[Sequence[str]]] = _no_complaints
     """Complaints of the guards now; empty = all hold. Asked at the start of an automatic failover."""
-    apart_since: Callable[[], Awaitable[float | None]] = _nobody_knows
-    """Wall time since which the journal knows the cluster to be not healthy; ``None`` = it does not know."""
+    apart_since: Callable[[str, str], Awaitable[float | None]] = _nobody_knows
+    """Wall time at which two nodes were last in step by the journal; ``None`` = it does not know."""
     limits: Limits = Limits()
 
     def node(self, label: str) -> NodeSettings:

@@ -41,8 +41,8 @@ from pfms_ha_tui.operations.rejoin import Rejoin, RejoinParams
 from pfms_ha_tui.operations.switchover import Switchover, SwitchoverParams
 from pfms_ha_tui.worker.merges import read_merge
 from pfms_ha_tui.worker.monitor import ClusterMonitor
-from pfms_ha_tui.worker.protocol import EventsQuery, Order, OrderKind
-from pfms_ha_tui.worker.splits import EVENTS_BACK, apart_since
+from pfms_ha_tui.worker.parting import apart_since
+from pfms_ha_tui.worker.protocol import Order, OrderKind
 
 
 class Builder:
@@ -324,9 +324,8 @@ class Builder:
         """The facts, without the operation that asks."""
         return replace(self._monitor.memory.facts(), operation=None)
 
-    async def _apart_since(self) -> float | None:
-        query = EventsQuery(cluster=self._monitor.name, limit=EVENTS_BACK)
-        return apart_since(await self._monitor.memory.journal.events(query))
+    async def _apart_since(self, one: str, other: str) -> float | None:
+        return await apart_since(self._monitor.memory.journal, self._monitor.name, one, other)
 
     async def _complaints(self) -> Sequence[str]:
         """The guards that do not hold now."""

@@ -18,6 +18,8 @@ from pfms_ha_tui.worker.protocol import ClusterState
 BURST = 6
 WINDOW = 60.0
 """More than ``BURST`` changes of one thing within ``WINDOW`` seconds are counted instead of told."""
+FLAPPED = "verdict_flapped"
+"""Kind of the line that counts a verdict which is over by then."""
 SETTLE = 5.0
 """A finding is over once it was gone for this many seconds."""
 _TOLD_BY_CHANGES = frozenset(
@@ -58,6 +60,8 @@ class Chronicle:
     def __init__(self) -> None:
         self._before: ClusterState | None = None
         self._verdict: tuple[DiagnosisKind, str | None] | None = None
+        self._verdicts: set[Hashable] = set()
+        """Those that were told, among the topics."""
         self._topics: dict[Hashable, _Flapping] = {}
         self._findings: dict[tuple[DiagnosisKind, str | None], float] = {}
         self._texts: dict[tuple[DiagnosisKind, str | None], str] = {}
@@ -79,6 +83,7 @@ class Chronicle:
         yield from self._finding_changes(state)
         if self._verdict != _verdict(state):
             self._verdict = _verdict(state)
+            self._verdicts.add(self._verdict)
             diagnosis = state.diagnosis
             yield Draft(
                 node=diagnosis.master if diagnosis.kind is not DiagnosisKind.HEALTHY else None,
@@ -136,11 +141,15 @@ class Chronicle:
         for key, topic in list(self._topics.items()):
             if topic.last is not None and mono - topic.since >= WINDOW:
                 last = topic.last
+                # A verdict that was counted may be another one by now: then it is no verdict any more.
+                past = key in self._verdicts and key != self._verdict
+                now = "the last time" if past else "now"
+                times = f"changed {topic.untold} more times in {mono - topic.since:.0f} s"
                 yield Draft(
                     node=last.node,
                     severity=last.severity,
-                    kind=last.kind,
-                    text=f"changed {topic.untold} more times in {mono - topic.since:.0f} s; now: {last.text}",
+                    kind=FLAPPED if past else last.kind,
+                    text=f"{times}; {now}: {last.text}",
                     details=last.details,
                     topic=key,
                 )

@@ -16,11 +16,12 @@ from pfms_ha_tui.operations.view import Progress
 from pfms_ha_tui.worker.looks import Looks
 from pfms_ha_tui.worker.merges import local_zone, read_moment
 from pfms_ha_tui.worker.monitor import ClusterMonitor
+from pfms_ha_tui.worker.parting import apart_since
 from pfms_ha_tui.worker.peer import Peer
-from pfms_ha_tui.worker.protocol import EventsQuery, Rights
+from pfms_ha_tui.worker.protocol import Rights
 from pfms_ha_tui.worker.protocol_merge import Looked, MergeQuery, MomentQuery, MomentRead, Split, SplitQuery
 from pfms_ha_tui.worker.server import Methods
-from pfms_ha_tui.worker.splits import EVENTS_BACK, apart_since, dry_run_of, histogram_of, host_named, split_of
+from pfms_ha_tui.worker.splits import dry_run_of, histogram_of, host_named, split_of
 from pfms_ha_tui.worker.threads import in_thread
 
 T = TypeVar("T")
@@ -57,8 +58,8 @@ class MergeMethods:
         monitor = self._monitor_of(query.cluster)
         cluster = monitor.cluster
         one, other = _sides(query, monitor)
-        events = await monitor.memory.journal.events(EventsQuery(cluster=monitor.name, limit=EVENTS_BACK))
-        known, path, began = known_of(monitor), cluster.pandora.hosts_file, apart_since(events)
+        began = await apart_since(monitor.memory.journal, monitor.name, one, other)
+        known, path = known_of(monitor), cluster.pandora.hosts_file
 
         def look(control: Control) -> Split:
             told = Known(

@@ -6,12 +6,10 @@ Everything here blocks: it asks the nodes, and is run as a look (:mod:`.looks`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import tzinfo
 from pathlib import Path
 
-from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
-from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.merge.control import Control
@@ -38,29 +36,10 @@ from pfms_ha_tui.worker.protocol_merge import (
     WindowPreset,
 )
 
-EVENTS_BACK = 5000
-"""How many events back the beginning of a split is looked for."""
 LOOK_BACK = 30 * 86_400
 """Seconds back to which rows are looked for that differ before the split."""
 _LISTED = 1000
 """Modules and agents told by name."""
-_VERDICTS = frozenset(kind.value for kind in DiagnosisKind)
-
-
-def apart_since(events: Iterable[Event]) -> float | None:
-    """When the cluster was last known to be healthy; ``None`` when it is, or nobody knows.
-
-    Args:
-        events: Newest first.
-    """
-    began: float | None = None
-    for event in events:
-        if event.kind not in _VERDICTS:
-            continue
-        if event.kind == DiagnosisKind.HEALTHY:
-            return began
-        began = event.at
-    return None
 
 
 def host_named(path: Path | None) -> str | None:

@@ -196,6 +196,22 @@ def test_what_flaps_is_told_a_few_times_and_then_counted() -> None:
     assert "now: node1" in counted[0]
 
 
+def test_a_verdict_that_was_counted_and_is_over_is_not_told_as_the_present_one() -> None:
+    chronicle = Chronicle()
+    sick = replace(DEAD, kind=DiagnosisKind.MASTER_SUSPECT)
+    for second in range(50):
+        chronicle.news(state(mono=float(second), diagnosis=HEALTHY if second % 2 else sick))
+    told = [
+        draft
+        for second in range(50, 200)
+        for draft in chronicle.news(state(mono=float(second), diagnosis=DEAD))
+        if "more times" in draft.text
+    ]
+    assert len(told) == 2
+    assert {draft.kind for draft in told} == {module.FLAPPED}
+    assert all("now:" not in draft.text for draft in told)
+
+
 def test_another_thing_is_told_at_once_while_one_flaps() -> None:
     chronicle = Chronicle()
     chronicle.news(state(node(server=facts())))

@@ -8,8 +8,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from support.fake_senses import settings
 
-from pfms_ha_tui.cluster.diagnosis import Severity
-from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.merge.ledger import MergeState, save_state
 from pfms_ha_tui.operations.merge.operation import MergeParams, MergeUndoParams
@@ -17,7 +15,6 @@ from pfms_ha_tui.operations.merge.tables import TableMapping
 from pfms_ha_tui.worker import merges
 from pfms_ha_tui.worker.merges import mappings_of, read_merge, read_moment
 from pfms_ha_tui.worker.protocol import Order, OrderKind
-from pfms_ha_tui.worker.splits import apart_since
 
 MADRID = ZoneInfo("Europe/Madrid")
 
@@ -127,22 +124,3 @@ def test_a_time_that_comes_twice_brings_both_and_an_offset_tells_them_apart() ->
     elsewhere = read_moment("2026-10-25T00:30:00Z", MADRID)
     assert elsewhere.moment is not None
     assert elsewhere.moment.at == first.at
-
-
-def event(at: float, kind: str) -> Event:
-    return Event(
-        id=int(at), at=at, cluster="c", node=None, severity=Severity.INFO, kind=kind, text="", actor="worker"
-    )
-
-
-def test_the_sides_are_apart_since_the_first_verdict_after_the_last_healthy_one() -> None:
-    newest_first = [
-        event(9, "SplitBrain"),
-        event(8, "operation_done"),
-        event(7, "SlaveDown"),
-        event(6, "Healthy"),
-        event(5, "MasterDead"),
-    ]
-    assert apart_since(newest_first) == 7
-    assert apart_since([event(10, "Healthy"), *newest_first]) is None
-    assert apart_since(newest_first[:3]) is None, "nobody knows when it was last healthy"

@@ -412,7 +412,7 @@ class ProveRows(MergeStep):
         job, directory = self.operation.job, self.operation.directory(run)
         if job is None:
             return None
-        began = await self.operation.context.apart_since()
+        began = await self.operation.context.apart_since(job.request.losing, job.request.master)
 
         def look(control: Control) -> str | None:  # noqa: ARG001
             with Archive(directory / ROWS) as archive:

@@ -128,7 +128,7 @@ class FindWindow(MergeStep):
     async def run(self, run: StepRun) -> str | None:
         """Ask journal and data; too wide costs time only."""
         repair, context = self._repair.repair, self.operation.context
-        began = await context.apart_since()
+        began = await context.apart_since(repair.losing, repair.master)
         now = run.clock.wall()
 
         def look(control: Control) -> tuple[Proposal | None, int | None, tuple[str, ...], int | None]:
