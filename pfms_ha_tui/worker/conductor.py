@@ -23,17 +23,16 @@ from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker.building import Builder
 from pfms_ha_tui.worker.ledger_watch import LedgerWatch
 from pfms_ha_tui.worker.monitor import ClusterMonitor
-from pfms_ha_tui.worker.outcomes import percent, steps_told
+from pfms_ha_tui.worker.outcomes import outcome, percent, steps_told
 from pfms_ha_tui.worker.protocol import Order
+from pfms_ha_tui.worker.queue import ResyncQueue
+from pfms_ha_tui.worker.recovery import Recovery
 from pfms_ha_tui.worker.resyncs import Resyncs
-from pfms_ha_tui.worker.retries import FIRST_RETRY, LONGEST_RETRY, Key, Retries
+from pfms_ha_tui.worker.retries import FIRST_RETRY, Key, Retries
 from pfms_ha_tui.worker.taking_over import take_over
 from pfms_ha_tui.worker.threads import in_thread
 
 log = logging.getLogger(__name__)
-
-RECOVERY_PATIENCE = 10.0
-"""Seconds that an interrupted operation waits for every node to be seen once."""
 
 _CAN_WAIT = {Action.REJOIN, Action.RESYNC}
 """While such an action waits for its next attempt, what people asked for goes first."""
@@ -60,14 +59,13 @@ class ClusterHands:
         self._now = now
         self._mono = mono
         self._task: asyncio.Task[OperationView] | None = None
-        self._recovery: asyncio.Task[None] | None = None
         self._begun: asyncio.Future[OperationView] | None = None
         self._interrupted: OperationView | None = None
         """How the task left its operation, if it could not bring it to an end."""
         self._resyncing: str | None = None
         """Label of the node that a clone rebuilds now."""
-        self._waiting: list[tuple[str, Callable[[], ClusterOperation], str]] = []
-        """Resyncs that wait for their turn: label, how to build the operation then, who asked."""
+        self._queue = ResyncQueue(monitor)
+        self._recovery = Recovery(monitor, self._recovered, mono=mono)
         self._retries = Retries(mono)
         self._resyncs = Resyncs(monitor, self.order_by_itself)
         self._stopping = False
@@ -75,7 +73,7 @@ class ClusterHands:
     @property
     def busy(self) -> bool:
         """Whether an operation runs, or an interrupted one is not dealt with yet."""
-        return self._task is not None or self._recovery is not None
+        return self._task is not None or self._recovery.task is not None
 
     async def start(self) -> None:
         """Learn what an earlier worker left: records, and an operation that was interrupted."""
@@ -83,16 +81,13 @@ class ClusterHands:
         entry = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
         if entry is not None:
             self.monitor.memory.operation = entry.view
-            self._begin_recovery(entry.view, after=0.0)
+            self._recovery.begin(entry.view, after=0.0)
 
     async def stop(self, timeout: float) -> None:
         """Let what runs come to its end for a moment; else it is left interrupted, for the next worker."""
         self._stopping = True
-        for label, _, actor in self._waiting:
-            # The queue is not kept: the next worker knows nothing of who asked, nor whether it still matters.
-            text = f"the resync of {label} did not begin: the worker stopped first; order it again"
-            self._tell(Severity.WARNING, "operation_failed", text, actor)
-        waited = [task for task in (self._task, self._recovery) if task is not None]
+        self._queue.forget()
+        waited = [task for task in (self._task, self._recovery.task) if task is not None]
         if waited:
             _, late = await asyncio.wait(waited, timeout=timeout)
             for task in late:
@@ -113,7 +108,7 @@ class ClusterHands:
         key = (decision.action, decision.target)
         failed = self._retries.waits(key)
         if decision.idle or (failed and decision.action in _CAN_WAIT):
-            self._next()
+            self._begin_next()
         if decision.action is Action.NONE or failed:
             return
         try:
@@ -142,18 +137,13 @@ class ClusterHands:
         await asyncio.wait({begun, task}, return_when=asyncio.FIRST_COMPLETED)
         return begun.result() if begun.done() else task.result()
 
-    def queue(self, label: str, build: Callable[[], ClusterOperation], *, actor: str) -> None:
+    def queue(self, label: str, order: Order, *, actor: str) -> None:
         """Resync a node as soon as nothing else runs.
 
         Raises:
             OperationError: it waits already.
         """
-        if any(waiting == label for waiting, _, _ in self._waiting):
-            raise OperationError(f"the resync of {label} waits already", code="busy")
-        self._waiting.append((label, build, actor))
-        self.monitor.memory.resyncs[label] = Sync(state=SyncState.QUEUED)
-        self._tell(Severity.INFO, "operation_queued", f"the resync of {label} waits for its turn", actor)
-        self.monitor.judge_soon()
+        self._queue.add(label, lambda: self.allowed(order), actor=actor)
 
     def allowed(self, order: Order) -> ClusterOperation:
         """The operation of an order that may be started now.
@@ -178,7 +168,7 @@ class ClusterHands:
         """
         operation = self.allowed(order)
         if self.busy and order.target is not None:
-            self.queue(order.target, lambda: self.allowed(order), actor=actor)
+            self.queue(order.target, order, actor=actor)
         else:
             self._launch(operation, actor=actor, reason=reason, key=None)
 
@@ -206,18 +196,15 @@ class ClusterHands:
         entry = await in_thread(lambda: self._ledger.unfinished(self.monitor.name), name="ledger")
         if entry is None or entry.id != number or self._task is not None:
             raise OperationError(f"operation {number} is not interrupted")
-        if self._recovery is not None:
-            self._recovery.cancel()
-            await asyncio.wait({self._recovery})
+        await self._recovery.hold()
         try:
             await self._engine.give_up(entry, actor=actor)
             await self._ended_elsewhere(number)
         except PfmsError:
-            self._begin_recovery(entry.view, after=FIRST_RETRY)
+            self._recovery.begin(entry.view, after=FIRST_RETRY)
             raise
-        self._recovery = None
         self._tell(Severity.WARNING, "operation_given_up", f"{entry.title} was given up", actor, number)
-        self.monitor.judge_soon()
+        self._recovery.over()
 
     async def acknowledge(self, actor: str) -> bool:
         """Lift the block after a failover; whether there was one."""
@@ -230,31 +217,18 @@ class ClusterHands:
         entries = await in_thread(lambda: self._ledger.recent(self.monitor.name, limit), name="ledger")
         return [entry.view for entry in entries]
 
-    def _next(self) -> None:
-        """The first resync that waits, judged anew: while it waited the roles may have changed."""
-        if not self._waiting:
-            return
-        label, build, actor = self._waiting[0]
-        if self.monitor.memory.resyncs.pop(label, None) is not None:
-            # what is asked now must not be that it waits
-            self.monitor.judge_soon()
-            return
-        del self._waiting[0]
-        try:
-            operation = build()
-        except PfmsError as error:
-            text = f"the resync of {label} did not begin: {error}"
-            self._tell(Severity.CRITICAL, "operation_failed", text, actor)
-            return
-        self._launch(operation, actor=actor, reason=f"{actor} ordered it", key=None)
+    def _begin_next(self) -> None:
+        following = self._queue.next()
+        if following is not None:
+            operation, actor = following
+            self._launch(operation, actor=actor, reason=f"{actor} ordered it", key=None)
 
     def _launch(
         self, operation: ClusterOperation, *, actor: str, reason: str, key: Key | None
     ) -> asyncio.Task[OperationView]:
         self._resyncing = operation.asked.target if isinstance(operation, Clone) else None
         self._interrupted = None
-        for label, _, _ in self._waiting:
-            self.monitor.memory.resyncs[label] = Sync(state=SyncState.QUEUED)
+        self._queue.show()
         work = self._carry_out(operation, actor=actor, reason=reason, key=key)
         self._task = asyncio.create_task(work, name=operation.title)
         self._task.add_done_callback(self._over)
@@ -265,7 +239,7 @@ class ClusterHands:
         self._begun = None
         self._no_resync()
         if self._interrupted is not None and not self._stopping:
-            self._begin_recovery(self._interrupted, after=FIRST_RETRY)
+            self._recovery.begin(self._interrupted, after=FIRST_RETRY)
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.WARNING if isinstance(error, PfmsError) else logging.ERROR
             log.log(level, "%s: %s", task.get_name(), error, exc_info=not isinstance(error, PfmsError))
@@ -314,23 +288,9 @@ class ClusterHands:
         await self._settle()
         self.monitor.memory.operation = view
         self.monitor.kick()
-        severity = {
-            OperationState.DONE: Severity.INFO,
-            OperationState.CANCELLED: Severity.WARNING,
-        }.get(view.state, Severity.CRITICAL)
-        words = {
-            OperationState.DONE: "finished",
-            OperationState.CANCELLED: "was cancelled",
-            OperationState.INTERRUPTED: "is interrupted",
-        }.get(view.state, "failed")
-        self._tell(
-            severity,
-            f"operation_{view.state.value}",
-            f"{view.title} {words}" + (f": {view.text}" if view.text else ""),
-            view.actor,
-            view.id,
-            details=steps_told(view),
-        )
+        severity, text = outcome(view)
+        kind = f"operation_{view.state.value}"
+        self._tell(severity, kind, text, view.actor, view.id, details=steps_told(view))
 
     async def _settle(self) -> None:
         """Nothing is rebuilt any more, and what the operation left behind counts."""
@@ -347,30 +307,6 @@ class ClusterHands:
         await self._settle()
         ended = await in_thread(lambda: self._ledger.entry(number), name="ledger")
         self.monitor.memory.operation = ended.view if ended is not None else None
-
-    def _begin_recovery(self, view: OperationView, *, after: float) -> None:
-        work = self._recover(view.id, view.title, after)
-        self._recovery = asyncio.create_task(work, name=f"recovery of {view.title}")
-
-    async def _recover(self, number: int, title: str, after: float) -> None:
-        """Bring an interrupted operation to its end, again and again until it is."""
-        await asyncio.sleep(after)
-        deadline = self._mono() + RECOVERY_PATIENCE
-        while self._mono() < deadline and not self._all_seen():  # noqa: ASYNC110 - nobody tells it
-            await asyncio.sleep(0.1)
-        text = f"{title} was interrupted; it is brought to an end"
-        self._tell(Severity.WARNING, "operation_recovery", text, "worker", number)
-        wait = FIRST_RETRY
-        while True:
-            try:
-                if await self._recovered(number):
-                    break
-            except PfmsError as error:
-                log.warning("%s stays interrupted: %s", title, error)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_RETRY)
-        self._recovery = None
-        self.monitor.judge_soon()
 
     async def _recovered(self, number: int) -> bool:
         """One attempt to bring it to an end; whether it has ended, by this or otherwise.
@@ -392,10 +328,6 @@ class ClusterHands:
         self._allow_resync(operation, view)
         await self._concluded(view)
         return True
-
-    def _all_seen(self) -> bool:
-        history = self.monitor.history
-        return bool(history) and all(node.observation is not None for node in history[-1].nodes)
 
     def _progressed(self, view: OperationView) -> None:
         if self._begun is not None and not self._begun.done() and not view.dry_run:

@@ -111,7 +111,7 @@ class Orders(Conductor):
                 hint=f"the label {label} has to be typed",
             )
         if start.order.kind is OrderKind.CLONE and hands.busy:
-            hands.queue(label, lambda: hands.allowed(start.order), actor=peer.actor)
+            hands.queue(label, start.order, actor=peer.actor)
             return _planned(operation, peer.actor)
         return await hands.ordered(operation, actor=peer.actor)
 

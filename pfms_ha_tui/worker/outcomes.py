@@ -1,8 +1,9 @@
-"""What is read off an operation as it is shown: how far a clone is, and what became of each step."""
+"""What is read off an operation as it is shown: how far a clone is, how it ended, what became of each step."""
 
 from __future__ import annotations
 
-from pfms_ha_tui.operations.view import OperationView, StepState
+from pfms_ha_tui.cluster.diagnosis import Severity
+from pfms_ha_tui.operations.view import OperationState, OperationView, StepState
 
 _ALMOST = 99.0
 """Percent: the copy is there, the node not yet a slave again."""
@@ -17,6 +18,16 @@ def percent(view: OperationView) -> float | None:
     if progress is not None and progress.unit == "bytes" and progress.total:
         return min(_ALMOST, 100.0 * progress.done / progress.total)
     return _ALMOST if copying.state is StepState.DONE else 0.0
+
+
+def outcome(view: OperationView) -> tuple[Severity, str]:
+    """How it ended, in one sentence of the timeline."""
+    severity, words = {
+        OperationState.DONE: (Severity.INFO, "finished"),
+        OperationState.CANCELLED: (Severity.WARNING, "was cancelled"),
+        OperationState.INTERRUPTED: (Severity.CRITICAL, "is interrupted"),
+    }.get(view.state, (Severity.CRITICAL, "failed"))
+    return severity, f"{view.title} {words}" + (f": {view.text}" if view.text else "")
 
 
 def steps_told(view: OperationView) -> str | None:

@@ -16,7 +16,7 @@ from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.ledger import Change, Ledger
 from pfms_ha_tui.operations.records import Mark, MarkKind
 from pfms_ha_tui.operations.view import OperationState
-from pfms_ha_tui.worker import conductor as conductor_module
+from pfms_ha_tui.worker import conductor, recovery
 from pfms_ha_tui.worker.conductor import ClusterHands
 from pfms_ha_tui.worker.journal import Journal
 
@@ -77,8 +77,9 @@ class Ward:
 
 @pytest.fixture
 async def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ward]:
-    monkeypatch.setattr(conductor_module, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(conductor_module, "LONGEST_RETRY", 0.1)
+    for module in (conductor, recovery):
+        monkeypatch.setattr(module, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(recovery, "LONGEST_RETRY", 0.1)
     journal = Journal(tmp_path / "journal.db")
     await journal.open()
     watched = Watched(settings(), journal)
