@@ -97,6 +97,8 @@ class Context:
     """Complaints of the guards now; empty = all hold. Asked at the start of an automatic failover."""
     apart_since: Callable[[str, str], Awaitable[float | None]] = _nobody_knows
     """Wall time at which two nodes were last in step by the journal; ``None`` = it does not know."""
+    known_master: Callable[[], str | None] = lambda: None
+    """Label of the master as it is remembered; ``None`` = nobody knows."""
     limits: Limits = Limits()
 
     def node(self, label: str) -> NodeSettings:

@@ -23,6 +23,7 @@ from pfms_ha_tui.cluster.permits import (
 )
 from pfms_ha_tui.cluster.policy import OnIsolation, Policy
 from pfms_ha_tui.cluster.refusals import why_not_lock, why_not_name
+from pfms_ha_tui.cluster.sides import known_master
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of, writers
 from pfms_ha_tui.errors import OperationError
@@ -74,6 +75,7 @@ class Builder:
             spare=self._own_connections,
             recheck=self._complaints,
             apart_since=self._apart_since,
+            known_master=lambda: known_master(monitor.memory.facts()),
         )
 
     def by_decision(self, decision: Decision) -> ClusterOperation:

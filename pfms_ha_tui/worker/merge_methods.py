@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from pfms_ha_tui.cluster.sides import known_master
 from pfms_ha_tui.cluster.topology import writers
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress
 from pfms_ha_tui.operations.merge.facts import Known
-from pfms_ha_tui.operations.merge.window import SplitTimes
 from pfms_ha_tui.operations.view import Progress
 from pfms_ha_tui.worker.looks import Looks
 from pfms_ha_tui.worker.merges import local_zone, read_moment
@@ -21,7 +21,7 @@ from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import Rights
 from pfms_ha_tui.worker.protocol_merge import Looked, MergeQuery, MomentQuery, MomentRead, Split, SplitQuery
 from pfms_ha_tui.worker.server import Methods
-from pfms_ha_tui.worker.splits import dry_run_of, histogram_of, host_named, split_of
+from pfms_ha_tui.worker.splits import dry_run_of, histogram_of, split_of
 from pfms_ha_tui.worker.threads import in_thread
 
 T = TypeVar("T")
@@ -59,15 +59,10 @@ class MergeMethods:
         cluster = monitor.cluster
         one, other = _sides(query, monitor)
         began = await apart_since(monitor.memory.journal, monitor.name, one, other)
-        known, path = known_of(monitor), cluster.pandora.hosts_file
+        master = known_master(monitor.memory.facts())
 
         def look(control: Control) -> Split:
-            told = Known(
-                journal_master=known.journal_master,
-                hosts_file_host=host_named(path),
-                split=SplitTimes(began=began),
-            )
-            return split_of(cluster, one, other, told, control)
+            return split_of(cluster, one, other, Known.of(cluster, master, began), control)
 
         return await self._asked(("split", query), look, lambda result: Looked(split=result))
 
@@ -101,12 +96,6 @@ class MergeMethods:
             progress = Progress(done=found.done, total=found.total, unit="rows")
             return Looked(progress=progress, doing=found.table)
         return told(found)
-
-
-def known_of(monitor: ClusterMonitor) -> Known:
-    """What the worker knows of who the master is."""
-    facts = monitor.memory.facts()
-    return Known(journal_master=facts.epoch_master or (facts.master if facts.roles_known else None))
 
 
 def _sides(query: SplitQuery, monitor: ClusterMonitor) -> tuple[str, str]:

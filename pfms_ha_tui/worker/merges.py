@@ -10,8 +10,6 @@ from pathlib import Path
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.merge.archive import Archive
-from pfms_ha_tui.operations.merge.evidence import wrong_direction
-from pfms_ha_tui.operations.merge.facts import Known, evidence_of
 from pfms_ha_tui.operations.merge.ledger import UNDO, MergeState, load_state
 from pfms_ha_tui.operations.merge.merging import ROWS, archive_path, node_of
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndo, MergeUndoParams
@@ -225,19 +223,6 @@ def mappings_of(drop: Iterable[str], rename: Iterable[str]) -> dict[str, TableMa
         table: TableMapping(drop=tuple(dropped.get(table, ())), rename=renamed.get(table, {}))
         for table in dict.fromkeys((*dropped, *renamed))
     }
-
-
-def why_wrong_way(cluster: ClusterSettings, params: MergeParams, known: Known) -> str | None:
-    """Why this merge looks like the wrong way round; blocks for as long as both nodes take to answer.
-
-    Raises:
-        PfmsError: a node cannot be asked.
-    """
-    if params.losing is None or params.directory is not None:
-        return None
-    return wrong_direction(
-        evidence_of(cluster, params.losing, known), evidence_of(cluster, params.master, known)
-    )
 
 
 def merge_impact(operation: MergeBack | MergeUndo) -> tuple[str, ...]:

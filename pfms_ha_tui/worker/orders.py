@@ -15,11 +15,10 @@ from pfms_ha_tui.operations.ledger import Ledger
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
 from pfms_ha_tui.operations.preview import steps_ahead
 from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView
-from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
+from pfms_ha_tui.worker.conductor import ClusterHands, Conductor, as_planned
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
-from pfms_ha_tui.worker.merge_methods import MergeMethods, known_of
-from pfms_ha_tui.worker.merges import why_wrong_way
+from pfms_ha_tui.worker.merge_methods import MergeMethods
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import (
     ClusterRef,
@@ -79,7 +78,7 @@ class Orders(Conductor):
             confirm=_confirm(operation, order),
             why_not=hands.builder.why_not(order),
             impact=await impact_of(order, hands.monitor, operation),
-            warning=await _warning(operation, hands),
+            warning=await _warning(operation),
         )
 
     async def _clone_check(self, _peer: Peer, order: Order) -> CloneCheck:
@@ -94,12 +93,7 @@ class Orders(Conductor):
         operation = await _operation(start.order, hands)
         if start.dry_run:
             return await hands.rehearse(operation, actor=peer.actor)
-        if start.planned is not None and start.planned != operation.title:
-            raise OperationError(
-                f"what was planned was the {start.planned}; by now it would be the {operation.title}",
-                code="changed",
-                hint="look at the plan again",
-            )
+        as_planned(operation, start.planned)
         why = hands.builder.why_not(start.order)
         if why is not None:
             raise OperationError(f"{operation.title} is refused: {why}", code="refused")
@@ -111,7 +105,7 @@ class Orders(Conductor):
                 hint=f"the label {label} has to be typed",
             )
         if start.order.kind is OrderKind.CLONE and hands.busy:
-            hands.queue(label, start.order, actor=peer.actor)
+            hands.queue(label, start.order, actor=peer.actor, planned=operation.title)
             return _planned(operation, peer.actor)
         return await hands.ordered(operation, actor=peer.actor)
 
@@ -206,13 +200,12 @@ async def _operation(order: Order, hands: ClusterHands) -> ClusterOperation:
     return hands.builder.by_order(order, merge)
 
 
-async def _warning(operation: ClusterOperation, hands: ClusterHands) -> str | None:
+async def _warning(operation: ClusterOperation) -> str | None:
     """Why a merge looks like the wrong way round; a silent node is the operation's to report."""
     if not isinstance(operation, MergeBack):
         return None
-    cluster, params, known = hands.monitor.cluster, operation.asked, known_of(hands.monitor)
     try:
-        return await in_thread(lambda: why_wrong_way(cluster, params, known), name="merge direction")
+        return await in_thread(operation.why_wrong_way, name="merge direction")
     except PfmsError:
         return None
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import tzinfo
-from pathlib import Path
 
+from pfms_ha_tui.cluster.sides import SideEvidence
 from pfms_ha_tui.config.settings import ClusterSettings
-from pfms_ha_tui.errors import OperationError, PfmsError
+from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.merge.control import Control
-from pfms_ha_tui.operations.merge.evidence import SideEvidence
 from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warning
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.plan import MergePlan
 from pfms_ha_tui.operations.merge.report import unknown_text
 from pfms_ha_tui.operations.merge.window import Window, WindowError, differing, presets
-from pfms_ha_tui.pandora import hosts_file
 from pfms_ha_tui.pandora.entities import decode
 from pfms_ha_tui.worker.merges import local_zone, mappings_of, moment_of
 from pfms_ha_tui.worker.protocol_merge import (
@@ -40,17 +38,6 @@ LOOK_BACK = 30 * 86_400
 """Seconds back to which rows are looked for that differ before the split."""
 _LISTED = 1000
 """Modules and agents told by name."""
-
-
-def host_named(path: Path | None) -> str | None:
-    """The host that Pandora is sent to, if its file can be read."""
-    if path is None:
-        return None
-    try:
-        found = hosts_file.read(path)
-    except PfmsError:
-        return None
-    return found.agreed if found is not None else None
 
 
 def split_of(cluster: ClusterSettings, one: str, other: str, known: Known, control: Control) -> Split:

@@ -8,10 +8,17 @@ from zoneinfo import ZoneInfo
 import pytest
 from support.fake_senses import settings
 
+from pfms_ha_tui.cluster.sides import SideEvidence
+from pfms_ha_tui.config.settings import PandoraSettings
 from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.operations.context import Context
+from pfms_ha_tui.operations.ledger import Ledger
+from pfms_ha_tui.operations.merge import facts
+from pfms_ha_tui.operations.merge.facts import Known
 from pfms_ha_tui.operations.merge.ledger import MergeState, save_state
-from pfms_ha_tui.operations.merge.operation import MergeParams, MergeUndoParams
+from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndoParams
 from pfms_ha_tui.operations.merge.tables import TableMapping
+from pfms_ha_tui.operations.records import Records
 from pfms_ha_tui.worker import merges
 from pfms_ha_tui.worker.merges import mappings_of, read_merge, read_moment
 from pfms_ha_tui.worker.protocol import Order, OrderKind
@@ -124,3 +131,48 @@ def test_a_time_that_comes_twice_brings_both_and_an_offset_tells_them_apart() ->
     elsewhere = read_moment("2026-10-25T00:30:00Z", MADRID)
     assert elsewhere.moment is not None
     assert elsewhere.moment.at == first.at
+
+
+def direction(tmp_path: Path, losing: str, *, journal: str | None, hosts: str | None) -> str | None:
+    """As the operation itself and the plan of it judge it."""
+    path = tmp_path / "pandora_ha_hosts.conf"
+    if hosts is not None:
+        path.write_text(f"{hosts}\n")
+    cluster = settings(pandora=PandoraSettings(hosts_file=path))
+    context = Context(
+        cluster=cluster,
+        records=Records(Ledger(tmp_path / "operations.db"), "pandora"),
+        worker="w",
+        known_master=lambda: journal,
+    )
+    master = "node2" if losing == "node1" else "node1"
+    asked = MergeParams(master=master, losing=losing, start=1, end=2, archives=str(tmp_path))
+    return MergeBack(context, asked).why_wrong_way()
+
+
+def test_the_direction_is_judged_by_the_journal_then_by_whom_pandora_is_sent_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(_cluster: object, label: str, known: Known) -> tuple[SideEvidence, float]:
+        number = int(label[-1])
+        evidence = SideEvidence(
+            label=label,
+            order=number,
+            writable=True,
+            named_by_journal=known.journal_master == label,
+            named_by_hosts_file=known.hosts_file_host == f"10.0.0.{number}",
+        )
+        return evidence, 0.0
+
+    monkeypatch.setattr(facts, "_look", look)
+    assert direction(tmp_path, "node1", journal=None, hosts=None) is None
+    for journal, hosts, master in (
+        (None, "10.0.0.2", "node2"),
+        ("node1", "10.0.0.2", "node1"),
+        ("node2", None, "node2"),
+    ):
+        other = "node1" if master == "node2" else "node2"
+        assert direction(tmp_path, other, journal=journal, hosts=hosts) is None
+        why = direction(tmp_path, master, journal=journal, hosts=hosts)
+        assert why is not None
+        assert f"{master} looks like the master" in why

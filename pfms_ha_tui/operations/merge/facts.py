@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from pathlib import Path
+from typing import Self, TypeVar
 
 from pfms_ha_tui.cluster.observation import IoState
+from pfms_ha_tui.cluster.sides import LoserProposal, SideEvidence, propose_loser, wrong_direction
 from pfms_ha_tui.config.settings import ClusterSettings
+from pfms_ha_tui.errors import PfmsError
 from pfms_ha_tui.nodes.failures import SqlError
 from pfms_ha_tui.nodes.parsing import binlog_position, is_on, replication
 from pfms_ha_tui.operations.merge.control import Control
-from pfms_ha_tui.operations.merge.evidence import LoserProposal, SideEvidence, propose_loser, wrong_direction
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest, node_of
 from pfms_ha_tui.operations.merge.side import Side
 from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window, propose
+from pfms_ha_tui.pandora import hosts_file
 from pfms_ha_tui.pandora.epoch import read_epoch
 
 T = TypeVar("T")
@@ -36,6 +39,21 @@ class Known:
     hosts_file_host: str | None = None
     """Host that Pandora is sent to."""
     split: SplitTimes = field(default_factory=SplitTimes)
+
+    @classmethod
+    def of(cls, cluster: ClusterSettings, journal_master: str | None, began: float | None = None) -> Self:
+        """With what Pandora's hosts file says, if it can be read; blocks for as long as that takes.
+
+        Args:
+            cluster: The cluster.
+            journal_master: See :attr:`journal_master`.
+            began: Wall time at which the sides were last in step.
+        """
+        return cls(
+            journal_master=journal_master,
+            hosts_file_host=_named_in(cluster.pandora.hosts_file),
+            split=SplitTimes(began=began),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +109,23 @@ def warning(facts: SplitFacts, losing: str, master: str) -> str | None:
     return wrong_direction(by_label[losing], by_label[master])
 
 
-def evidence_of(cluster: ClusterSettings, label: str, known: Known) -> SideEvidence:
-    """What one node and the caller tell of it.
+def why_wrong_way(cluster: ClusterSettings, losing: str, master: str, known: Known) -> str | None:
+    """Why merging ``losing`` into ``master`` looks wrong (see :func:`wrong_direction`); asks both nodes.
 
     Raises:
-        SqlError: the node cannot be asked.
+        SqlError: a node cannot be asked.
         MergeError: there is no such node.
     """
-    return _look(cluster, label, known)[0]
+    return wrong_direction(_look(cluster, losing, known)[0], _look(cluster, master, known)[0])
+
+
+def _named_in(path: Path | None) -> str | None:
+    """The host that Pandora is sent to."""
+    try:
+        found = hosts_file.read(path) if path is not None else None
+    except PfmsError:
+        return None
+    return found.agreed if found is not None else None
 
 
 def _look(cluster: ClusterSettings, label: str, known: Known) -> tuple[SideEvidence, float]:

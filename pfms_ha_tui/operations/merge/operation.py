@@ -21,8 +21,7 @@ from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
 from pfms_ha_tui.operations.merge.control import Control
-from pfms_ha_tui.operations.merge.evidence import wrong_direction
-from pfms_ha_tui.operations.merge.facts import Known, evidence_of
+from pfms_ha_tui.operations.merge.facts import Known, why_wrong_way
 from pfms_ha_tui.operations.merge.ledger import STATE, load_state
 from pfms_ha_tui.operations.merge.merging import (
     ROWS,
@@ -140,6 +139,22 @@ class MergeBack(ClusterOperation):
             return Recovery.GIVE_UP
         return Recovery.RESUME
 
+    @property
+    def known_master(self) -> str | None:
+        """Label of the master, as far as that is remembered."""
+        return self.context.known_master()
+
+    def why_wrong_way(self) -> str | None:
+        """Why this looks like the wrong direction; blocks for as long as both nodes take to answer.
+
+        Raises:
+            PfmsError: a node cannot be asked.
+        """
+        losing, cluster = self.asked.losing, self.context.cluster
+        if losing is None:
+            return None
+        return why_wrong_way(cluster, losing, self.asked.master, Known.of(cluster, self.known_master))
+
     def directory(self, run: StepRun) -> Path:
         """The merge's directory.
 
@@ -213,19 +228,12 @@ class CheckSides(MergeStep):
             )
         if asked.losing is None:
             return f"{asked.master} takes writes"
-        known = await operation.record(lambda records: records.newest())
-        facts = Known(journal_master=known.master if known is not None else None)
-        cluster = operation.context.cluster
         try:
-            losing, master = await asyncio.gather(
-                asyncio.to_thread(evidence_of, cluster, asked.losing, facts),
-                asyncio.to_thread(evidence_of, cluster, asked.master, facts),
-            )
+            why = await asyncio.to_thread(operation.why_wrong_way)
         except PfmsError as error:
             if asked.directory is None:
                 raise
             return f"{asked.master} takes writes; {asked.losing} cannot be asked: {error.reason}"
-        why = wrong_direction(losing, master)
         if why is not None and not asked.anyway:
             raise OperationError(
                 why,

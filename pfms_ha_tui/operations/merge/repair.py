@@ -19,7 +19,7 @@ from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.facts import Known, gather
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.operation import LockLosing, MergeBack, MergeParams, MergeStep
-from pfms_ha_tui.operations.merge.window import Proposal, SplitTimes, Window
+from pfms_ha_tui.operations.merge.window import Proposal, Window
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import StepRun
 
@@ -78,6 +78,11 @@ class SplitRepair(MergeBack):
         built: Mapping[str, object] = msgspec.to_builtins(self.repair)
         return built
 
+    @property
+    def known_master(self) -> str | None:
+        """The side that stays, as it was decided by what is remembered."""
+        return self.repair.master
+
     async def open(self, run: StepRun) -> None:
         """As every merge; with the window that was found before a crash."""
         await super().open(run)
@@ -132,7 +137,7 @@ class FindWindow(MergeStep):
         now = run.clock.wall()
 
         def look(control: Control) -> tuple[Proposal | None, int | None, tuple[str, ...], int | None]:
-            known = Known(journal_master=repair.master, split=SplitTimes(began=began))
+            known = Known.of(context.cluster, repair.master, began)
             found = gather(context.cluster, repair.losing, repair.master, known, control, now=now).window
             before = Window(max(0, int(now) - LATE), int(now))
             request = MergeRequest(losing=repair.losing, master=repair.master, window=before)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pfms_ha_tui.operations.merge.evidence import SideEvidence, propose_loser, wrong_direction
+from pfms_ha_tui.cluster.sides import SideEvidence, known_master, propose_loser, wrong_direction
+from pfms_ha_tui.cluster.snapshot import JournalFacts
 
 ONE = SideEvidence(label="node1", order=0, writable=True)
 TWO = SideEvidence(label="node2", order=1, writable=True)
@@ -62,3 +63,20 @@ def test_merging_the_writable_node_into_one_that_is_not_is_warned_about() -> Non
 def test_without_evidence_either_direction_is_a_persons_choice() -> None:
     assert wrong_direction(ONE, TWO) is None
     assert wrong_direction(TWO, ONE) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "master"),
+    [
+        (JournalFacts(), None),
+        (JournalFacts(master="node1"), None),
+        (JournalFacts(epoch=4, epoch_master="node2"), "node2"),
+        (JournalFacts(epoch=4, epoch_master="node2", master="node1"), "node2"),
+        (JournalFacts(epoch=4, epoch_master="node2", master="node1", roles_known=True), "node1"),
+    ],
+    ids=["nothing", "not confirmed", "promotion", "promotion, not confirmed", "named since"],
+)
+def test_the_remembered_master_is_the_one_the_roles_are_known_by(
+    facts: JournalFacts, master: str | None
+) -> None:
+    assert known_master(facts) == master

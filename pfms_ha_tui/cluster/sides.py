@@ -1,8 +1,13 @@
-"""Who lost, and why: the proposal, and the warning when a person picks the other one. Pure."""
+"""The two sides of a split-brain: which one lost, and the warning when a person picks the other one.
+
+The one judge of the direction of a merge: of the proposal, of the plan, and of the operation itself.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from pfms_ha_tui.cluster.snapshot import JournalFacts
 
 _KEEPALIVE_GAP = 60.0
 """Seconds between two newest keepalives that mean more than chance and clock skew."""
@@ -20,10 +25,6 @@ class SideEvidence:
     """Of the promotion record in its own data."""
     keepalive: float | None = None
     """Newest ``tserver.keepalive``, wall time."""
-    rows: int | None = None
-    """Rows it has in the window."""
-    own_rows: int | None = None
-    """Of those, rows the other one does not have."""
     follows: str | None = None
     """Label of the node it replicates from."""
     named_by_hosts_file: bool = False
@@ -44,6 +45,11 @@ class LoserProposal:
     """Strongest first, one short sentence each."""
     certain: bool
     """Whether something better than the order in ``ha_hosts`` decided."""
+
+
+def known_master(facts: JournalFacts) -> str | None:
+    """Label of the master by what is remembered: as the roles are known, else of the last promotion."""
+    return facts.master if facts.roles_known and facts.master is not None else facts.epoch_master
 
 
 def propose_loser(one: SideEvidence, other: SideEvidence) -> LoserProposal:
