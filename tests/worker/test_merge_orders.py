@@ -17,6 +17,7 @@ from pfms_ha_tui.operations.merge import facts
 from pfms_ha_tui.operations.merge.facts import Known
 from pfms_ha_tui.operations.merge.ledger import MergeState, save_state
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndoParams
+from pfms_ha_tui.operations.merge.repair import RepairParams, SplitRepair
 from pfms_ha_tui.operations.merge.tables import TableMapping
 from pfms_ha_tui.operations.records import Records
 from pfms_ha_tui.worker import merges
@@ -133,18 +134,20 @@ def test_a_time_that_comes_twice_brings_both_and_an_offset_tells_them_apart() ->
     assert elsewhere.moment.at == first.at
 
 
-def direction(tmp_path: Path, losing: str, *, journal: str | None, hosts: str | None) -> str | None:
-    """As the operation itself and the plan of it judge it."""
-    path = tmp_path / "pandora_ha_hosts.conf"
-    if hosts is not None:
-        path.write_text(f"{hosts}\n")
-    cluster = settings(pandora=PandoraSettings(hosts_file=path))
-    context = Context(
-        cluster=cluster,
+def context_of(tmp_path: Path, *, journal: str | None) -> Context:
+    return Context(
+        cluster=settings(pandora=PandoraSettings(hosts_file=tmp_path / "pandora_ha_hosts.conf")),
         records=Records(Ledger(tmp_path / "operations.db"), "pandora"),
         worker="w",
         known_master=lambda: journal,
     )
+
+
+def direction(tmp_path: Path, losing: str, *, journal: str | None, hosts: str | None) -> str | None:
+    """As the operation itself and the plan of it judge it."""
+    if hosts is not None:
+        (tmp_path / "pandora_ha_hosts.conf").write_text(f"{hosts}\n")
+    context = context_of(tmp_path, journal=journal)
     master = "node2" if losing == "node1" else "node1"
     asked = MergeParams(master=master, losing=losing, start=1, end=2, archives=str(tmp_path))
     return MergeBack(context, asked).why_wrong_way()
@@ -176,3 +179,10 @@ def test_the_direction_is_judged_by_the_journal_then_by_whom_pandora_is_sent_to(
         why = direction(tmp_path, master, journal=journal, hosts=hosts)
         assert why is not None
         assert f"{master} looks like the master" in why
+
+
+def test_a_repair_looks_for_its_window_once_the_losing_side_is_marked_and_locked(tmp_path: Path) -> None:
+    asked = RepairParams(master="node1", losing="node2", archives=str(tmp_path))
+    repair = SplitRepair(context_of(tmp_path, journal="node2"), asked)
+    assert [step.name for step in repair.steps][:4] == ["check", "lock", "window", "archive"]
+    assert repair.known_master == "node1", "what was decided, not what is remembered"

@@ -276,10 +276,12 @@ class LockLosing(MergeStep):
         return f"{label} is read-only, {killed} client sessions ended"
 
     async def _mark(self, run: StepRun, label: str) -> None:
-        """Locked, it looks like a slave that merely stands; the proof of the merge takes the mark away."""
-        newest = await self.operation.record(lambda records: records.newest())
+        """Locked, it looks like a slave that merely stands; the proof of the merge takes the mark away.
+
+        Not the known master, which a person may want to have back as it was.
+        """
         diverged = await self.operation.record(lambda records: records.marked(MarkKind.DIVERGED))
-        if label in diverged or (newest is not None and newest.master == label):
+        if label in diverged or self.operation.known_master == label:
             return
         why = f"it was a master beside {self.asked.master}; its rows are not merged yet"
         await self.operation.mark(run, label, MarkKind.DIVERGED, why)

@@ -1,8 +1,7 @@
 """The repair of a split-brain without a person: lock, find the window, archive, merge, prove.
 
-The same merge as a person's (:mod:`.operation`), with two differences: the window is found once the losing
-side takes no more writes, and generously; and the node is marked first, so that whatever happens on the way
-nobody takes it for a healthy slave. The clone that follows is a decision of its own.
+The same merge as a person's (:mod:`.operation`), but the window is found once the losing side takes no more
+writes, and generously. The clone that follows is a decision of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from pfms_ha_tui.operations.merge.facts import Known, gather
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.operation import LockLosing, MergeBack, MergeParams, MergeStep
 from pfms_ha_tui.operations.merge.window import Proposal, Window
-from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import StepRun
 
 START, END, TABLES = "start", "end", "tables"
@@ -60,9 +58,7 @@ class SplitRepair(MergeBack):
         self.title = f"repair of the split-brain: merge {params.losing} into {params.master}"
         at = next(place for place, step in enumerate(self.steps) if isinstance(step, LockLosing))
         self.steps = [
-            *self.steps[:at],
-            MarkLosing(self),
-            self.steps[at],
+            *self.steps[: at + 1],
             FindWindow(self),
             *self.steps[at + 1 :],
         ]
@@ -97,24 +93,6 @@ class SplitRepair(MergeBack):
             losing=self.repair.losing, master=self.repair.master, window=window, tables=tables
         )
         self.job = Merge(self.context.cluster, request)
-
-
-class MarkLosing(MergeStep):
-    """Nobody is to take it for a slave until its rows are merged and it is rebuilt."""
-
-    name = "mark"
-    title = "note that its rows are not merged yet"
-
-    def __init__(self, operation: SplitRepair) -> None:
-        super().__init__(operation)
-        self.node = operation.repair.losing
-
-    async def run(self, run: StepRun) -> str | None:
-        """Mark it; the proof of the merge takes the mark away."""
-        master, losing = self.asked.master, self.node or ""
-        why = f"it was a master beside {master}; its rows are not merged yet"
-        await self.operation.mark(run, losing, MarkKind.DIVERGED, why)
-        return None
 
 
 class FindWindow(MergeStep):
