@@ -7,12 +7,16 @@ from dataclasses import replace
 import pytest
 
 from pfms_ha_tui.config.settings import ExtraTable
+from pfms_ha_tui.operations.merge.compare import Tally
 from pfms_ha_tui.operations.merge.errors import MergeError, SchemaError
+from pfms_ha_tui.operations.merge.families import Child, counts
+from pfms_ha_tui.operations.merge.inventory import Owner
 from pfms_ha_tui.operations.merge.literals import Column
 from pfms_ha_tui.operations.merge.prepare import prepare
 from pfms_ha_tui.operations.merge.tables import (
     EVENTS,
     NUMBERS,
+    Layout,
     TableMapping,
     TableSchema,
     TableSpec,
@@ -200,3 +204,22 @@ def test_module_and_agent_columns_of_other_tables_are_found_by_their_names() -> 
     spec = TableSpec(table="tagente_datos")
     preparation = prepare([spec], {"tagente_datos": DATA}, {"tagente_datos": DATA})
     assert preparation.tables[0].layout.spec.module == "id_agente_modulo"
+
+
+def test_the_children_of_a_table_are_counted_behind_it_and_add_up() -> None:
+    tally = Tally(rows=9, there=4, missing=3)
+    tally.skipped[Owner.AGENT, 5] = 2
+    tally.child_rows.update(tevent_comment=7, tevent_extended=2)
+    tally.child_missing.update(tevent_comment=3)
+    tally.child_skipped.update(tevent_comment=1)
+    empty = Layout(spec=EVENTS, here=(), there=())
+    children = [Child(spec=spec, layout=replace(empty, spec=spec.spec)) for spec in EVENTS.children]
+    told = [
+        (one.table, one.rows, one.there, one.missing, one.skipped)
+        for one in counts("tevento", children, tally)
+    ]
+    assert told == [
+        ("tevento", 9, 4, 3, 2),
+        ("tevent_comment", 7, 3, 3, 1),
+        ("tevent_extended", 2, 2, 0, 0),
+    ]

@@ -60,6 +60,32 @@ class Family:
         return (self.row is not None) + len(self.children)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of the losing side's rows of a table, or of the children of one."""
+
+    table: str
+    rows: int
+    """All of them."""
+    there: int
+    """Already on the master."""
+    missing: int
+    """To be added."""
+    skipped: int
+    """Of owners that the master does not know; children: of events that it does not have."""
+
+
+def counts(table: str, children: Iterable[Child], tally: Tally) -> Iterator[Counts]:
+    """The table's own, then those of its children."""
+    yield Counts(
+        table=table, rows=tally.rows, there=tally.there, missing=tally.missing, skipped=tally.set_aside
+    )
+    for child in children:
+        name = child.spec.table
+        rows, missing, out = tally.child_rows[name], tally.child_missing[name], tally.child_skipped[name]
+        yield Counts(table=name, rows=rows, there=rows - missing - out, missing=missing, skipped=out)
+
+
 Offspring = Mapping[bytes, list[tuple[int, bytes]]]
 """Id of an event on the losing side → its children, as in :attr:`Family.children`, in the order of ids."""
 

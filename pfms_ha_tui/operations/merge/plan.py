@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pfms_ha_tui.operations.merge.compare import Comparison, Tally
 from pfms_ha_tui.operations.merge.configuration import ConfigComparison, LeftBehind
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
-from pfms_ha_tui.operations.merge.families import FamilyComparison, read_children, read_late
+from pfms_ha_tui.operations.merge.families import FamilyComparison, counts, read_children, read_late
 from pfms_ha_tui.operations.merge.inventory import Inventory, Known, Owner, Unknown, doubtful, explain, load
 from pfms_ha_tui.operations.merge.inventory import established as with_history
 from pfms_ha_tui.operations.merge.inventory import match as match_owners
@@ -172,25 +172,12 @@ class Survey:
                     control.tell(MergeProgress(phase=Phase.PLAN, table=prepared.table, done=done, total=None))
             looked_at += tally.rows
             skipped.update(tally.skipped)
-            tables.append(
+            tables += [
                 TablePlan(
-                    table=prepared.table,
-                    rows=tally.rows,
-                    there=tally.there,
-                    to_add=tally.missing,
-                    skipped=tally.set_aside,
+                    table=one.table, rows=one.rows, there=one.there, to_add=one.missing, skipped=one.skipped
                 )
-            )
-            for child in prepared.children:
-                name = child.spec.table
-                rows, missing, out = (
-                    tally.child_rows[name],
-                    tally.child_missing[name],
-                    tally.child_skipped[name],
-                )
-                tables.append(
-                    TablePlan(table=name, rows=rows, there=rows - missing - out, to_add=missing, skipped=out)
-                )
+                for one in counts(prepared.table, prepared.children, tally)
+            ]
         unknown = [
             (explain(owner, number, self.inventory, self.master_inventory), rows)
             for (owner, number), rows in skipped.items()

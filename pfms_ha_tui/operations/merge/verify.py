@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from pfms_ha_tui.operations.merge.archive import Archive, ArchivedSlice
 from pfms_ha_tui.operations.merge.compare import Comparison, Tally
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
-from pfms_ha_tui.operations.merge.families import FamilyComparison
+from pfms_ha_tui.operations.merge.families import FamilyComparison, counts
 from pfms_ha_tui.operations.merge.fitting import Fitted
 from pfms_ha_tui.operations.merge.lookahead import Lookahead, summable
 from pfms_ha_tui.operations.merge.prepare import Prepared
@@ -215,37 +215,21 @@ class _Check:
 
     def results(self, results: dict[str, TableResult]) -> Iterator[TableCheck]:
         """The table's, then its children's."""
-        table, tally, told = self._prepared.table, self.tally, self._archive.summary.tables
+        table, told = self._prepared.table, self._archive.summary.tables
         window = self._archive.head.window
-        own = results.get(table)
-        yield TableCheck(
-            table=table,
-            archived=self._sums.get(table, Sums()),
-            expected=told.get(table, Sums()),
-            there=tally.there,
-            missing=tally.missing,
-            set_aside=own.quarantined if own is not None else 0,
-            skipped=tally.set_aside,
-            before=own.before if own is not None else None,
-            after=self._master.count(window.start, window.end),
-            added=own.added if own is not None else 0,
-        )
-        for child in self._prepared.children:
-            name = child.spec.table
-            own = results.get(name)
-            rows, missing, out = (
-                tally.child_rows[name],
-                tally.child_missing[name],
-                tally.child_skipped[name],
-            )
+        for one in counts(table, self._prepared.children, self.tally):
+            own = results.get(one.table)
+            parent = one.table == table
             yield TableCheck(
-                table=name,
-                archived=self._sums.get(name, Sums()),
-                expected=told.get(name, Sums()),
-                there=rows - missing - out,
-                missing=missing,
+                table=one.table,
+                archived=self._sums.get(one.table, Sums()),
+                expected=told.get(one.table, Sums()),
+                there=one.there,
+                missing=one.missing,
                 set_aside=own.quarantined if own is not None else 0,
-                skipped=out,
+                skipped=one.skipped,
+                before=own.before if own is not None and parent else None,
+                after=self._master.count(window.start, window.end) if parent else None,
                 added=own.added if own is not None else 0,
             )
 
