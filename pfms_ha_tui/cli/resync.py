@@ -24,6 +24,9 @@ def resync(arguments: argparse.Namespace) -> int:
 class _Resync(Ordering):
     """A resync, from what was typed to its verified end."""
 
+    _found: CloneCheck | None = None
+    """What the hosts told."""
+
     async def order(self, client: WorkerClient) -> Order:
         """What was typed."""
         typed_in = self._arguments
@@ -42,8 +45,12 @@ class _Resync(Ordering):
         plan = await super().plan(client, order)
         if plan.why_not is not None:
             return plan
-        found = await client.call("clone_check", order, CloneCheck, timeout=CLONE_CHECK_WITHIN)
-        return plan.checked(found)
+        self._found = await client.call("clone_check", order, CloneCheck, timeout=CLONE_CHECK_WITHIN)
+        return plan.checked(self._found)
+
+    def agreed(self, order: Order, plan: Plan) -> Order:  # noqa: ARG002
+        """By the very method that was shown."""
+        return order.settled(self._found) if self._found is not None else order
 
     async def confirmed(self, plan: Plan) -> str:
         """The label; and a second word where the old data may go first."""

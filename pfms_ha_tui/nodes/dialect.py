@@ -127,13 +127,6 @@ class Dialect:
         """Whether the CLONE plugin exists."""
         return not self.mariadb and self.version >= (8, 0, 17)
 
-    @property
-    def read_only_privileges(self) -> tuple[str, ...]:
-        """Global privileges whose holders write in spite of ``read_only``."""
-        if self.mariadb:
-            return ("READ ONLY ADMIN", "READ_ONLY ADMIN") if self.version >= (10, 5, 2) else ("SUPER",)
-        return ("CONNECTION_ADMIN", "SUPER") if self.version >= (8, 0, 0) else ("SUPER",)
-
     # Looking.
 
     @property
@@ -160,14 +153,6 @@ class Dialect:
     def show_processlist(self) -> str:
         """Every session, whole statements."""
         return "SHOW FULL PROCESSLIST"
-
-    def show_binlog_events(self, start: BinlogPosition, limit: int, *, offset: int = 0) -> Statement:
-        """Events of one file from a position on."""
-        return Statement(
-            sql=f"SHOW BINLOG EVENTS IN %s FROM {start.pos:d} LIMIT {offset:d}, {limit:d}",
-            params=(start.file,),
-            preview=f"SHOW BINLOG EVENTS IN '{start.file}' FROM {start.pos} LIMIT {offset}, {limit}",
-        )
 
     # Replication threads.
 
@@ -275,27 +260,6 @@ class Dialect:
             sql=f"{lead} " + ", ".join([*(f"{name} = %s" for name, _ in options), *raw]),
             params=tuple(value.reveal() if isinstance(value, Secret) else value for _, value in options),
             preview=f"{lead} " + ", ".join([*(f"{name} = {_shown(value)}" for name, value in options), *raw]),
-        )
-
-    def wait_for_position(self, position: BinlogPosition, timeout: float) -> Statement:
-        """Wait until the slave applied up to there: a row ``done`` ≥ 0, −1 when late, NULL not running."""
-        function = "MASTER_POS_WAIT"
-        if not self.mariadb and self.version >= (8, 0, 26):
-            function = "SOURCE_POS_WAIT"
-        return Statement(
-            sql=f"SELECT {function}(%s, %s, {_seconds(timeout)}) AS done",
-            params=(position.file, position.pos),
-            preview=f"SELECT {function}('{position.file}', {position.pos}, {_seconds(timeout)})",
-        )
-
-    def wait_for_gtid(self, gtid: str, timeout: float) -> Statement:
-        """Wait until a GTID set was applied: a row ``done`` = 0, MySQL 1 or MariaDB −1 when late."""
-        function = "MASTER_GTID_WAIT" if self.mariadb else "WAIT_FOR_EXECUTED_GTID_SET"
-        limit = f"{timeout:.3f}" if self.mariadb else _seconds(timeout)
-        return Statement(
-            sql=f"SELECT {function}(%s, {limit}) AS done",
-            params=(gtid,),
-            preview=f"SELECT {function}('{gtid}', {limit})",
         )
 
     def applier_idle(self, replication: Replication, sessions: Iterable[ClientSession]) -> bool:

@@ -20,7 +20,6 @@ from pfms_ha_tui.nodes.failures import ConnectTimeoutError, ResolveTimeoutError,
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 
-_TLS_HINT = "see tls.* in the config"
 _TCP_INFO_BYTES = 104
 _UNACKED_OFFSET = 24
 """Of ``tcpi_unacked`` in Linux's ``struct tcp_info``: eight bytes of flags, four 32-bit numbers."""

@@ -96,7 +96,7 @@ class CloneCheck:
     """What the checks of a clone came to; nothing was changed."""
 
     title: str
-    """Of the operation that was checked."""
+    """Of the operation that was checked, with the method that it came to."""
     source: str
     """The node whose data would be copied."""
     method: CloneMethod | None

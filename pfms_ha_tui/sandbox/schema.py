@@ -100,11 +100,6 @@ def agent_name(number: int) -> str:
     return f"{_AGENTS[(number - 1) % len(_AGENTS)]}-{(number - 1) // len(_AGENTS) + 1:02d}.example.org"
 
 
-def module_name(kind: int) -> str:
-    """Name, not encoded, of the module kind 0 to 9."""
-    return _MODULES[kind].name
-
-
 def inventory() -> list[str]:
     """Statements that fill the tables whose content never changes, with constants only."""
     agents: list[_Row] = []

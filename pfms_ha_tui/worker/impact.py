@@ -6,6 +6,7 @@ from pfms_ha_tui.cluster.candidates import received_more
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of
 from pfms_ha_tui.config.settings import CloneMethod
+from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.failover import Failover
 from pfms_ha_tui.operations.loss import measure_loss
@@ -42,7 +43,7 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
                 f"All data of {order.target} is replaced.",
                 *_not_merged(order, monitor, master),
                 *_never_compared(order, snapshot, master),
-                _old_data(order),
+                _old_data(order, operation),
             )
         case OrderKind.LOCK:
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
@@ -69,8 +70,8 @@ def _never_compared(order: Order, snapshot: Snapshot, master: NodeState) -> tupl
     )
 
 
-def _old_data(order: Order) -> str:
-    if order.method is CloneMethod.SCRIPT:
+def _old_data(order: Order, operation: ClusterOperation) -> str:
+    if isinstance(operation, Clone) and operation.asked.method is CloneMethod.SCRIPT:
         return "What becomes of its old data is up to the site's own script."
     if order.give_up_old:
         return (

@@ -1,4 +1,4 @@
-"""What is read off an operation as it is shown: how far a clone is, how it ended, what became of each step."""
+"""What is read off an operation as it is shown: how far it is, how it ended, what became of each step."""
 
 from __future__ import annotations
 

@@ -244,6 +244,10 @@ class Order:
     rename_columns: tuple[str, ...] = ()
     """Merge: ``table.column=name``: the column has another name on the master."""
 
+    def settled(self, found: CloneCheck) -> Order:
+        """A clone by the very method that ``found`` showed: no other one may begin instead."""
+        return replace(self, method=found.method or self.method)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -263,13 +267,15 @@ class Plan:
     def checked(self, found: CloneCheck) -> Plan:
         """The plan of a clone with what its hosts told: the exact commands, or what stands against it.
 
-        The title becomes that of the very operation whose steps are shown.
+        The title becomes that of the very operation whose steps are shown; what the checks warn of is part
+        of what it costs.
         """
+        told = replace(self, impact=(*self.impact, *found.warnings))
         if found.problems:
-            return replace(self, why_not="; ".join(found.problems))
+            return replace(told, why_not="; ".join(found.problems))
         if self.why_not is not None:
-            return self
-        return replace(self, operation=replace(self.operation, title=found.title, steps=found.steps))
+            return told
+        return replace(told, operation=replace(self.operation, title=found.title, steps=found.steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,7 @@ async def test_enter_alone_leads_through_every_page_to_the_label(folder: Path) -
             ("node2", "node2", False)
         ]
         assert orders.started[0].planned == GOOD.title, "what was shown, whatever the worker chooses by then"
+        assert orders.started[0].order.method is GOOD.method, "no other method may begin instead"
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
 
@@ -239,7 +240,15 @@ async def test_the_quick_resync_shows_the_exact_commands_too(folder: Path) -> No
         await stage.until_text(COMMAND)
         await stage.press("enter", *"node2", "enter")
         await stage.until(lambda: orders.started, "the start")
-        assert orders.started[0].order == orders.checked[0]
+        assert orders.started[0].order == replace(orders.checked[0], method=GOOD.method)
+
+
+async def test_what_the_checks_warn_of_is_part_of_what_it_costs(folder: Path) -> None:
+    warned = replace(GOOD, warnings=("node1 is 40 s behind, more than 30 s",))
+    async with console(folder, states.healthy()) as stage:
+        CloneOrders(stage.worker, warned)
+        await stage.press("j", "r")
+        await stage.until_text("▲ node1 is 40 s behind")
 
 
 async def test_the_quick_resync_cannot_be_started_past_an_obstacle_of_the_hosts(folder: Path) -> None:

@@ -261,12 +261,18 @@ async def to_confirm(stage: Stage, *titles: str) -> None:
 
 async def test_after_a_changed_plan_the_head_says_what_the_new_one_does(folder: Path) -> None:
     async with confirming(folder) as (stage, orders):
-        await stage.until_text("Resync of node2 from node1, method: stream.")
+        await stage.until_text("Resync of node2 from node1 (stream).")
         orders.refuse = "it would be another one by now"
-        orders.answer = replace(GOOD, title="resync of node2 from node3", source="node3")
+        orders.answer = replace(GOOD, title="resync of node2 from node3 (stream)", source="node3")
         await stage.press("enter", *"node2", "enter")
-        await stage.until_text("Resync of node2 from node3, method: stream.")
-        assert "from node1, method" not in stage.text()
+        await stage.until_text("Resync of node2 from node3 (stream).")
+        assert "from node1 (stream)" not in stage.text()
+        # and the page before shows no check of what has changed
+        checks = len(orders.checked)
+        orders.answer = replace(orders.answer, passed=("node3 is another server than node2",))
+        await stage.press("escape")
+        await stage.until_text("node3 is another server than node2")
+        assert len(orders.checked) == checks + 1
 
 
 @pytest.mark.parametrize("keys", ["f5", "enter n o d e 2 enter escape"], ids=["rehearsal", "failed start"])

@@ -181,15 +181,6 @@ def test_statement_limits_are_in_the_servers_own_units() -> None:
     assert "lock_wait_timeout = 2," in M84.session_limits(1.5)
 
 
-def test_waits_never_turn_into_endless_ones() -> None:
-    """Zero would mean "for ever" for some of the functions."""
-    assert "POS_WAIT(%s, %s, 1)" in M57.wait_for_position(POSITION, 0.2).sql
-    assert M57.wait_for_position(POSITION, 5).sql.startswith("SELECT MASTER_POS_WAIT")
-    assert M97.wait_for_position(POSITION, 5).sql.startswith("SELECT SOURCE_POS_WAIT")
-    assert M97.wait_for_gtid("uuid:1-5", 0.2).sql == "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, 1) AS done"
-    assert A1011.wait_for_gtid("0-1-5", 0.2).sql == "SELECT MASTER_GTID_WAIT(%s, 0.200) AS done"
-
-
 def session(number: int, user: str, command: str = "Sleep", state: str = "") -> dict[str, object]:
     named = {"Id": number, "User": user, "Host": "h:1", "db": None, "Command": command}
     return {**named, "Time": 3, "State": state, "Info": None}

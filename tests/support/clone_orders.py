@@ -22,7 +22,7 @@ NO_PLUGIN = "MariaDB 10.11.14 has no CLONE plugin: it came with MySQL 8.0.17"
 COMMAND = "mariadb-backup --defaults-file=/dev/fd/3 --backup --stream=mbstream --parallel=4"
 
 GOOD = CloneCheck(
-    title="resync of node2 from node1",
+    title="resync of node2 from node1 (stream)",
     source="node1",
     method=CloneMethod.STREAM,
     problems=(),
@@ -81,7 +81,8 @@ class CloneOrders:
 
     async def _check(self, _peer: Peer, order: Order) -> CloneCheck:
         self.checked.append(order)
-        return replace(self.answer, source=order.source or self.answer.source)
+        method = self.answer.method and (order.method or self.answer.method)
+        return replace(self.answer, source=order.source or self.answer.source, method=method)
 
     async def _plan(self, _peer: Peer, order: Order) -> Plan:
         return Plan(

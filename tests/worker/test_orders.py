@@ -16,6 +16,7 @@ from support.toy_operation import Toy, ToyStep, World
 from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.snapshot import Role
+from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.ledger import Ledger
 from pfms_ha_tui.operations.step import StepRun
@@ -57,9 +58,11 @@ class Desk:
         await self.hands.ordered(toy, actor="carol")  # type: ignore[arg-type]
         assert self.hands.busy
 
-    async def resync(self, label: str, planned: str | None = None) -> object:
+    async def resync(
+        self, label: str, planned: str | None = None, method: CloneMethod | None = None
+    ) -> object:
         """A person orders a resync, of which a plan was shown."""
-        order = Order(cluster="pandora", kind=OrderKind.CLONE, target=label)
+        order = Order(cluster="pandora", kind=OrderKind.CLONE, target=label, method=method)
         start = Start(order=order, confirm=label, planned=planned)
         peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
         return await self.methods.call(peer, "start", msgspec.Raw(msgspec.json.encode(start)))
@@ -123,6 +126,28 @@ async def test_a_resync_that_waited_begins_when_its_turn_comes(desk: Desk) -> No
     desk.held.let.set()
     begun = await desk.event("operation_started", "resync of node2 from node1")
     assert begun.actor == "carol"
+
+
+async def test_a_resync_that_waited_is_refused_when_it_would_be_another_one_than_was_shown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.occupy()
+    await desk.resync("node2")
+    # a healthy slave came up meanwhile: the worker would choose it as the source
+    monkeypatch.setattr(desk.hands.builder, "_source", lambda *_: "node3")
+    desk.held.let.set()
+    refused = await desk.event("operation_failed")
+    assert "the resync of node2 did not begin: what was planned was the resync of node2 from node1" in (
+        refused.text
+    )
+    assert "by now it would be the resync of node2 from node3" in refused.text
+    assert [view.kind for view in await desk.hands.past(9)] == ["toy"]
+
+
+async def test_the_method_that_was_named_is_part_of_what_was_shown(desk: Desk) -> None:
+    with pytest.raises(OperationError, match=r"node1 \(staged\); by now it would be .* \(stream\)") as it:
+        await desk.resync("node2", "resync of node2 from node1 (staged)", CloneMethod.STREAM)
+    assert it.value.code == "changed"
 
 
 async def test_a_resync_that_still_waits_when_the_worker_stops_is_told_to_be_forgotten(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from pfms_ha_tui.console.actions import bindings
 from pfms_ha_tui.console.ink import EMPTY, Ink, Line, clean, line, wrap
 from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.screens.clone_pages import MethodPage, OptionsPage, SourcePage, TargetPage
-from pfms_ha_tui.console.screens.clone_parts import METHODS, ClonePage, Wanted
+from pfms_ha_tui.console.screens.clone_parts import ClonePage, Wanted
 from pfms_ha_tui.console.screens.dialogs import Question
 from pfms_ha_tui.console.screens.order_panel import OrderPanel
 from pfms_ha_tui.console.screens.wizard import WizardScreen
@@ -121,9 +121,8 @@ class ConfirmPage(ClonePage):
         if panel.plan is None:
             return ""
         # Of what the panel shows: after a refusal it may be another plan than the one that was checked.
-        title, method = panel.plan.operation.title, panel.found.method if panel.found is not None else None
-        how = f", method: {METHODS[method].name.lower()}" if method is not None else ""
-        return f"{title[:1].upper()}{title[1:]}{how}. Read what will run."
+        title = panel.plan.operation.title
+        return f"{title[:1].upper()}{title[1:]}. Read what will run."
 
     def enter(self) -> None:
         self.query_one(OrderPanel).ask_plan(self.wanted.order, self.clone.found)
@@ -197,6 +196,10 @@ class CloneWizard(WizardScreen):
             self.found = found
         self.checking = False
         self.refresh_scene()
+
+    def on_order_panel_refused(self) -> None:
+        """What was found does not hold any more: the pages before look anew when one goes back to them."""
+        self.found, self._checked = None, None
 
     def give_up_old(self) -> None:
         """The key of the checks page."""

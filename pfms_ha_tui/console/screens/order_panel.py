@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widgets import Input
 
 from pfms_ha_tui.console.ink import Ink, Line, clean, line, wrap
@@ -42,6 +43,9 @@ class LabelField(Input):
 
 class OrderPanel(Vertical):
     """The plan of an order; started only by typing the node's label, and then followed."""
+
+    class Refused(Message):
+        """It was confirmed, but what was shown does not hold any more; the panel looks again by itself."""
 
     def __init__(self) -> None:
         super().__init__(classes="order-panel")
@@ -163,6 +167,9 @@ class OrderPanel(Vertical):
             return "the plan is not here yet"
         return "the exact commands are not here yet" if self._checking else self.plan.why_not
 
+    def _as_shown(self, order: Order) -> Order:
+        return order.settled(self.found) if self.found is not None else order
+
     def confirm(self) -> None:
         """Ask for the label."""
         why = self._why_not
@@ -179,7 +186,8 @@ class OrderPanel(Vertical):
         """Every check against the live cluster."""
         if self._order is not None and not self._rehearsing and not self._starting:
             self._rehearsing = True
-            self.run_worker(self._rehearse(self._order, self._round), group="rehearsal", exit_on_error=False)
+            order = self._as_shown(self._order)
+            self.run_worker(self._rehearse(order, self._round), group="rehearsal", exit_on_error=False)
             self._screen.refresh_scene()
 
     async def _rehearse(self, order: Order, asked: int) -> None:
@@ -211,11 +219,12 @@ class OrderPanel(Vertical):
             self._screen.refresh_scene()
             return
         self._starting = True
-        start = Start(order=self._order, confirm=self.plan.confirm, planned=self.plan.operation.title)
-        self.run_worker(self._start(start, self._round), group="start", exit_on_error=False)
+        order, title = self._as_shown(self._order), self.plan.operation.title
+        start = Start(order=order, confirm=self.plan.confirm, planned=title)
+        self.run_worker(self._start(start, self._order, self._round), group="start", exit_on_error=False)
         self._screen.refresh_scene()
 
-    async def _start(self, start: Start, asked: int) -> None:
+    async def _start(self, start: Start, order: Order, asked: int) -> None:
         from pfms_ha_tui.console.screens.operation import OperationScreen
 
         try:
@@ -229,7 +238,8 @@ class OrderPanel(Vertical):
                 return
             # What stood against it may have changed since the plan was made: look again.
             self.query_one("#label", LabelField).action_leave()
-            self.ask_plan(start.order)
+            self.post_message(self.Refused())
+            self.ask_plan(order)
             return
         self.app.switch_screen(OperationScreen(begun))
 

@@ -11,7 +11,7 @@ from pfms_ha_tui.errors import PfmsError
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.operations.clone.means import Findings, Means
 from pfms_ha_tui.operations.clone.operation import Clone
-from pfms_ha_tui.operations.clone.plan import ClonePlan
+from pfms_ha_tui.operations.clone.plan import ClonePlan, title_of
 from pfms_ha_tui.operations.clone.preflight import Preflight
 from pfms_ha_tui.operations.preview import steps_ahead
 from pfms_ha_tui.operations.view import CloneCheck, MethodChoice
@@ -39,7 +39,7 @@ async def check(operation: Clone, why_not: str | None = None) -> CloneCheck:
     finally:
         await operation.close()
     return CloneCheck(
-        title=operation.title,
+        title=title_of(asked.target, asked.source, plan.method if plan else asked.method),
         source=asked.source,
         method=plan.method if plan else None,
         problems=tuple(dict.fromkeys(found.complaints)),

@@ -16,7 +16,7 @@ from pfms_ha_tui.operations.clone import logfile
 from pfms_ha_tui.operations.clone.base import BEGAN, PLAN, PROVED, CloneOperation
 from pfms_ha_tui.operations.clone.copying import Check, MakeDirectory, Prepare, Transfer
 from pfms_ha_tui.operations.clone.joining import CatchUp, Compare, FollowMaster
-from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
+from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan, title_of
 from pfms_ha_tui.operations.clone.scripted import RunScript, ScriptCheck
 from pfms_ha_tui.operations.clone.swapping import (
     GiveUpOld,
@@ -44,7 +44,7 @@ class Clone(CloneOperation):
         # The settings may change before an interrupted clone is built again: its method must not.
         params = msgspec.structs.replace(params, method=params.method or context.cluster.clone.method)
         super().__init__(context, params)
-        self.title = f"resync of {params.target} from {params.source}"
+        self.title = title_of(params.target, params.source, params.method)
         scripted = params.method is CloneMethod.SCRIPT
         if scripted and params.keep_old:
             raise OperationError(

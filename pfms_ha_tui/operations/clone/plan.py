@@ -7,6 +7,19 @@ import msgspec
 from pfms_ha_tui.config.settings import CloneMethod, Compression, Transfer
 from pfms_ha_tui.operations.clone.tools import Tool
 
+_IN_WORDS = {
+    CloneMethod.STREAM: "stream",
+    CloneMethod.STAGED: "staged",
+    CloneMethod.PLUGIN: "CLONE plugin",
+    CloneMethod.SCRIPT: "site script",
+}
+
+
+def title_of(target: str, source: str, method: CloneMethod | None) -> str:
+    """What a clone is called: who gets whose data, and how once that is named or settled."""
+    how = f" ({_IN_WORDS[method]})" if method in _IN_WORDS else ""
+    return f"resync of {target} from {source}{how}"
+
 
 class CloneParams(msgspec.Struct, frozen=True, kw_only=True):
     """An order to rebuild ``target``. What is ``None`` is taken from the cluster's ``[clone]`` settings."""

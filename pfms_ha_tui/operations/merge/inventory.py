@@ -234,24 +234,3 @@ def explain(owner: Owner, number: int, losing: Inventory, master: Inventory) -> 
             other = f"{other} of {master.agent_name(master_agent)}"
     why = Why.TAKEN if there and here else Why.MISSING if here else Why.DELETED
     return Unknown(owner=owner, id=number, why=why, name=name, agent=agent, other=other if there else "")
-
-
-def known(
-    losing: Inventory, master: Inventory, here: Side | None, there: Side, before: int
-) -> tuple[Known, frozenset[int]]:
-    """:func:`match` with the history asked for where it is needed, and the losing side's part of it.
-
-    Args:
-        losing: Modules and agents of the losing side.
-        master: Those of the master.
-        here: The losing side; ``None`` when it is not at hand (then nothing counts as renamed).
-        there: The master.
-        before: Start of the window, seconds since 1970.
-
-    Raises:
-        SqlError: a side cannot be asked.
-    """
-    asked = doubtful(losing, master)
-    old_here = established(here, asked, before) if here is not None and asked else frozenset[int]()
-    old_there = established(there, old_here, before) if old_here else frozenset[int]()
-    return match(losing, master, old_here, old_there), old_here
