@@ -51,7 +51,7 @@ async def test_a_streamed_clone_follows_with_the_same_data(
         await data_is_equal(node1, node2)
         assert kit.context.records.marked(MarkKind.NEEDS_RESYNC) == {}
         nothing_left(sandbox)
-        assert "resync of node2 from node1 begins" in (tmp_path / "resync.log").read_text()
+        assert "resync of node2 from node1 (stream) begins" in (tmp_path / "resync.log").read_text()
         events = await rows_of(node1, "SELECT evento FROM tevento WHERE id_extra LIKE 'pfms-ha-%'")
         assert len(events) == 2
         transfer_step = next(step for step in view.steps if step.name == "transfer")
