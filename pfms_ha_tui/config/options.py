@@ -27,7 +27,16 @@ from pfms_ha_tui.config.kinds import (
     Whole,
     Words,
 )
-from pfms_ha_tui.config.settings import CloneMethod, Compression, HookEvent, HostKeys, TlsMode, Transfer
+from pfms_ha_tui.config.settings import (
+    LEAST_BANDWIDTH,
+    MOST_THREADS,
+    CloneMethod,
+    Compression,
+    HookEvent,
+    HostKeys,
+    TlsMode,
+    Transfer,
+)
 
 _PORT = Whole(1, 65535)
 _DAY = 86400.0
@@ -87,7 +96,9 @@ WORKER = Section(
         ),
         Option("admin_group", "admin_group", Maybe(_GROUP), "Unix group that may do everything."),
         Option("read_group", "read_group", Maybe(_GROUP), "Unix group that may only look."),
-        Option("event_days", "event_days", Whole(1, 36_500), "Days that events are kept."),
+        Option(
+            "event_days", "event_days", Whole(1, 36_500), "Days that events and past operations are kept."
+        ),
         Option("lag_days", "lag_days", Whole(1, 3_650), "Days that the lag history is kept."),
     ),
 )
@@ -337,10 +348,10 @@ CLUSTER = Section(
         Option(
             "clone_bandwidth",
             "clone.bandwidth",
-            Maybe(Size(10_000, 10**12)),
+            Maybe(Size(LEAST_BANDWIDTH, 10**12)),
             "Bytes per second; none = unlimited.",
         ),
-        Option("clone_threads", "clone.threads", Whole(1, 64), "Threads of the backup tool."),
+        Option("clone_threads", "clone.threads", Whole(1, MOST_THREADS), "Threads of the backup tool."),
         Option(
             "clone_staging_dir",
             "clone.staging_dir",

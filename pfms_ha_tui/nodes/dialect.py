@@ -376,8 +376,3 @@ def _shown(value: object) -> str:
     if isinstance(value, Secret):
         return f"'{MASK}'"
     return f"'{value}'" if isinstance(value, str) else str(value)
-
-
-def _seconds(timeout: float) -> str:
-    """Whole seconds for functions that take 0 as "for ever"."""
-    return str(max(1, math.ceil(timeout)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from pfms_ha_tui.cluster.policy import Mode
@@ -11,7 +12,7 @@ from pfms_ha_tui.operations.clone import Clone
 from pfms_ha_tui.operations.clone.checking import check
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.operations.failover import Failover
-from pfms_ha_tui.operations.ledger import Ledger
+from pfms_ha_tui.operations.ledger import Ledger, LedgerError
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
 from pfms_ha_tui.operations.preview import steps_ahead
 from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView
@@ -37,7 +38,8 @@ from pfms_ha_tui.worker.protocol import (
 from pfms_ha_tui.worker.server import Methods
 from pfms_ha_tui.worker.threads import in_thread
 
-LONGEST_PAUSE = 30 * 86400.0
+_DAY = 86_400.0
+LONGEST_PAUSE = 30 * _DAY
 
 
 class Orders(Conductor):
@@ -120,7 +122,7 @@ class Orders(Conductor):
     async def _pause(self, peer: Peer, pause: Pause) -> Nothing:
         if not 0 < pause.seconds <= LONGEST_PAUSE:
             raise WorkerError(
-                f"a maintenance is longer than nothing and lasts up to {LONGEST_PAUSE / 86400:.0f} days",
+                f"a maintenance is longer than nothing and lasts up to {LONGEST_PAUSE / _DAY:.0f} days",
                 code="params",
             )
         hands = self._hands(pause.cluster)
@@ -181,6 +183,8 @@ def make_hands(worker: Worker) -> Orders:
     """
     state = worker.settings.worker.state_dir
     ledger = Ledger(state / "operations.db")
+    with contextlib.suppress(LedgerError):
+        ledger.forget_before(time.time() - worker.settings.worker.event_days * _DAY)
     clusters = {
         name: ClusterHands(monitor, ledger, archives=state / "archive")
         for name, monitor in worker.monitors.items()

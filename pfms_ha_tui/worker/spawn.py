@@ -14,45 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pfms_ha_tui.config.settings import Settings
 from pfms_ha_tui.errors import WorkerError
-from pfms_ha_tui.worker.client import WorkerClient
 
 START_TIMEOUT = 20.0
 ALREADY_RUNNING = 3
 """The starter's exit status when another worker holds the state directory."""
 _TAIL = 2000
-_CONNECT_AGAIN = 0.05
-
-
-async def ensure_worker(
-    settings: Settings, *, client: str = "console", timeout: float = START_TIMEOUT
-) -> tuple[WorkerClient, bool]:
-    """A connection to the running worker, or to one that is started now; whether it was started.
-
-    Raises:
-        WorkerError: none is running and none can be started, or the one that runs may not be used.
-    """
-    try:
-        return await WorkerClient.connect(settings.worker.socket, client=client), False
-    except WorkerError as exc:
-        if exc.code != "no_worker":
-            raise
-    deadline = asyncio.get_running_loop().time() + timeout
-    try:
-        await spawn_worker(settings.source, timeout=timeout)
-        started = True
-    except WorkerError as exc:
-        if exc.code != "running":
-            raise
-        started = False  # another console was quicker; its worker may need another moment
-    while True:
-        try:
-            return await WorkerClient.connect(settings.worker.socket, client=client), started
-        except WorkerError as exc:
-            if exc.code != "no_worker" or asyncio.get_running_loop().time() > deadline:
-                raise
-        await asyncio.sleep(_CONNECT_AGAIN)
 
 
 async def spawn_worker(config: Path, *, timeout: float = START_TIMEOUT) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from support.nodekit import sandbox_cluster
 
-from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.cluster.observation import Flavor, Reach
 from pfms_ha_tui.config.settings import Account, ClusterSettings, Timeouts, Tls, TlsMode
 from pfms_ha_tui.masking import Secret

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
-from pfms_ha_tui.operations.ledger import Ledger
+from pfms_ha_tui.operations.ledger import Change, Ledger, StepEntry
 from pfms_ha_tui.operations.records import Mark, MarkKind, Records
+from pfms_ha_tui.operations.view import OperationState
 from pfms_ha_tui.pandora.epoch import OldMaster, Promotion, from_json, to_json
 
 
@@ -75,3 +76,29 @@ def test_a_record_that_is_none_is_not_believed(value: str) -> None:
 
 def test_a_record_survives_the_way_into_the_data_and_back() -> None:
     assert from_json(to_json(promotion(7))) == promotion(7)
+
+
+def test_what_ended_long_ago_is_forgotten_and_what_has_not_ended_stays(ledger: Ledger) -> None:
+    step = StepEntry(name="one", title="one", node=None, preview=())
+
+    def begin(cluster: str) -> int:
+        return ledger.begin(
+            cluster=cluster,
+            kind="merge",
+            title="t",
+            params={},
+            actor="carol",
+            dry_run=False,
+            steps=(step,),
+            at=1.0,
+        )
+
+    old = begin("a")
+    ledger.write(old, Change(state=OperationState.DONE, finished_at=10.0, facts={"k": 1}, lines=[(1.0, "x")]))
+    new, open_one = begin("a"), begin("b")
+    ledger.write(new, Change(state=OperationState.DONE, finished_at=30.0))
+    Records(ledger, "a").put_mark(Mark(node="n", kind=MarkKind.DIVERGED, reason="r", at=1.0, operation=old))
+    assert ledger.forget_before(20.0) == 1
+    assert [one.id for one in ledger.recent("a")] == [new]
+    assert [one.id for one in ledger.recent("b")] == [open_one]
+    assert Records(ledger, "a").marked(MarkKind.DIVERGED) == {"n": "r"}

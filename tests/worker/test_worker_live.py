@@ -34,7 +34,7 @@ from pfms_ha_tui.worker.protocol import (
     NodeQuery,
     Rights,
 )
-from pfms_ha_tui.worker.spawn import ensure_worker, spawn_worker
+from pfms_ha_tui.worker.spawn import spawn_worker
 
 DEADLINE = 30.0
 
@@ -102,11 +102,13 @@ async def test_a_detached_worker_outlives_who_started_it_and_is_found_again(
     config = config_for(cluster, tmp_path)
     code = (
         "import asyncio, sys, os; from pathlib import Path; from pfms_ha_tui.config import load\n"
-        "from pfms_ha_tui.worker.spawn import ensure_worker\n"
+        "from pfms_ha_tui.worker.client import WorkerClient\n"
+        "from pfms_ha_tui.worker.spawn import spawn_worker\n"
         "async def main():\n"
-        "    client, was_started = await ensure_worker(load(Path(sys.argv[1])))\n"
+        "    await spawn_worker(Path(sys.argv[1]))\n"
+        "    client = await WorkerClient.connect(load(Path(sys.argv[1])).worker.socket, client='console')\n"
         "    pid = client.welcome.pid\n"
-        "    print(pid, was_started, os.getsid(pid) != os.getsid(0), flush=True)\n"
+        "    print(pid, os.getsid(pid) != os.getsid(0), flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())"
     )
@@ -114,15 +116,17 @@ async def test_a_detached_worker_outlives_who_started_it_and_is_found_again(
         [sys.executable, "-c", code, str(config)], stdout=subprocess.PIPE, text=True
     )
     assert console.stdout is not None
-    number, was_started, own_session = console.stdout.readline().split()
+    number, own_session = console.stdout.readline().split()
     pid = int(number)
     try:
-        assert (was_started, own_session) == ("True", "True")
+        assert own_session == "True"
         console.kill()
         console.communicate()
-        client, started_now = await ensure_worker(load(config))
-        async with client:
-            assert (client.welcome.pid, started_now) == (pid, False)
+        with pytest.raises(WorkerError) as running:
+            await spawn_worker(config)
+        assert running.value.code == "running"
+        async with await WorkerClient.connect(load(config).worker.socket, client="console") as client:
+            assert client.welcome.pid == pid
             await healthy(client)
             os.kill(pid, signal.SIGHUP)
             before = (await client.call("state", result=list[ClusterState]))[0].snapshot.mono
@@ -142,13 +146,15 @@ async def test_two_consoles_at_once_start_one_worker(
 ) -> None:
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
-    settings = load(config_for(cluster, tmp_path))
-    (first, one), (second, two) = await asyncio.gather(ensure_worker(settings), ensure_worker(settings))
-    async with first, second:
-        assert first.welcome.pid == second.welcome.pid
-        assert {one, two} == {True, False}
-        await first.call("stop")
-    await ended(first.welcome.pid)
+    config = config_for(cluster, tmp_path)
+    one, two = await asyncio.gather(spawn_worker(config), spawn_worker(config), return_exceptions=True)
+    (other,) = [found for found in (one, two) if found is not None]
+    assert isinstance(other, WorkerError)
+    assert other.code == "running"
+    async with await WorkerClient.connect(load(config).worker.socket, client="console") as client:
+        pid = client.welcome.pid
+        await client.call("stop")
+    await ended(pid)
 
 
 async def test_a_start_that_fails_says_why_in_one_sentence(cluster: Sandbox, tmp_path: Path) -> None:
