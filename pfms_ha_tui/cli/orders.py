@@ -20,6 +20,8 @@ from pfms_ha_tui.errors import OperationError, WorkerError
 from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
 from pfms_ha_tui.worker.client import EventsUpdate, Goodbye, StateUpdate, WorkerClient
 from pfms_ha_tui.worker.protocol import (
+    BEGIN_WITHIN,
+    REHEARSAL_WITHIN,
     ClusterRef,
     NodeQuery,
     OperationsQuery,
@@ -31,8 +33,6 @@ from pfms_ha_tui.worker.protocol import (
     Start,
 )
 
-REHEARSAL_WITHIN = 120.0
-BEGIN_WITHIN = 60.0
 QUIET_FOR = 10.0
 """Seconds without a state after which the ledger is asked how the operation stands."""
 

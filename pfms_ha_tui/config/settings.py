@@ -157,6 +157,12 @@ class Compression(StrEnum):
     OFF = "off"
 
 
+LEAST_BANDWIDTH = 64 * 1024
+"""Bytes per second: a clone that is limited to less would never end."""
+MOST_THREADS = 64
+"""Of the backup tool."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloneSettings:
     """Defaults of a clone, and of the quick resync that asks nothing."""

@@ -15,7 +15,6 @@ UNKNOWN = "?"
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w|)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-_LEAST_BANDWIDTH = 64 * 1024
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -58,14 +57,16 @@ def parse_bandwidth(text: str) -> int:
         ValueError: it is anything else, or so little that a copy would never end.
     """
     from pfms_ha_tui.config.kinds import Size  # here because the first paint does not need it
+    from pfms_ha_tui.config.settings import LEAST_BANDWIDTH
 
     if text.strip().casefold() in ("0", "none", "unlimited"):
         return 0
     try:
-        return Size(_LEAST_BANDWIDTH, 10**12).read(text)
+        return Size(LEAST_BANDWIDTH, 10**12).read(text)
     except ValueError as error:
         raise ValueError(
-            f"{text!r} is not a bandwidth such as '20 MB/s' (64 KiB/s is the least), nor 0 for no limit"
+            f"{text!r} is not a bandwidth such as '20 MB/s' ({LEAST_BANDWIDTH // 1024} KiB/s is the least),"
+            " nor 0 for no limit"
         ) from error
 
 

@@ -55,6 +55,10 @@ from pfms_ha_tui.operations.view import CloneCheck, OperationView
 PROTOCOL_VERSION = 1
 CLONE_CHECK_WITHIN = 180.0
 """Seconds for an answer to ``clone_check``: measuring a large datadir takes its time."""
+REHEARSAL_WITHIN = 120.0
+"""Seconds for a rehearsal: every check of every step."""
+BEGIN_WITHIN = 60.0
+"""Seconds until an order has begun, or is refused."""
 MAX_LINE = 16 * 1024 * 1024
 EVENTS_KEPT = 1000
 """Unsent events kept for one slow subscriber."""

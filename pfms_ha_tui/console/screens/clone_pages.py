@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, SyncState
-from pfms_ha_tui.config.settings import CloneMethod, Transfer
+from pfms_ha_tui.config.settings import MOST_THREADS, CloneMethod, Transfer
 from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.ink import Ink, Line, clean, glue, line, pad, width_of
 from pfms_ha_tui.console.scene import Scene
@@ -240,8 +240,8 @@ class OptionsPage(ChoicePage):
                     " nodes. Enter changes it.",
                     _BANDWIDTH: "The most that the copy may take of the network, such as 20 MB/s; 0 = no"
                     " limit.",
-                    _THREADS: "How many files the backup tool reads at a time, 1 to 64. More is faster and"
-                    " loads the source more.",
+                    _THREADS: "How many files the backup tool reads at a time, 1 to"
+                    f" {MOST_THREADS}. More is faster and loads the source more.",
                     _OLD: f"Only for when {target}’s disk has no room for both: removed first, there is no"
                     " way back if the copy fails.",
                 }[key]
@@ -290,14 +290,20 @@ class OptionsPage(ChoicePage):
             if text is None:
                 return
             words = text.strip()
-            if words and not (words.isdecimal() and 1 <= int(words) <= 64):
-                self.clone.console.say(f"{words!r} is not from 1 to 64; nothing was changed", "error")
+            if words and not (words.isdecimal() and 1 <= int(words) <= MOST_THREADS):
+                self.clone.console.say(
+                    f"{words!r} is not from 1 to {MOST_THREADS}; nothing was changed", "error"
+                )
                 return
             self.clone.choose(replace(self.wanted, threads=int(words) if words else None))
 
         present = self.wanted.threads
         self.app.push_screen(
-            LineOfText("Threads", "Of the backup tool, 1 to 64; empty = as configured.", str(present or "")),
+            LineOfText(
+                "Threads",
+                f"Of the backup tool, 1 to {MOST_THREADS}; empty = as configured.",
+                str(present or ""),
+            ),
             answered,
         )
 

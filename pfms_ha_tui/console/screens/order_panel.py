@@ -18,13 +18,18 @@ from pfms_ha_tui.console.widgets.operation import operation_lines, plan_lines
 from pfms_ha_tui.console.widgets.pane import Document, Pane
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.operations.view import CloneCheck, OperationView
-from pfms_ha_tui.worker.protocol import CLONE_CHECK_WITHIN, Order, OrderKind, Plan, Start
+from pfms_ha_tui.worker.protocol import (
+    BEGIN_WITHIN,
+    CLONE_CHECK_WITHIN,
+    REHEARSAL_WITHIN,
+    Order,
+    OrderKind,
+    Plan,
+    Start,
+)
 
 if TYPE_CHECKING:
     from pfms_ha_tui.console.screens.base import ConsoleScreen
-
-REHEARSAL_WITHIN = 120.0
-START_WITHIN = 60.0
 
 
 class LabelField(Input):
@@ -229,7 +234,7 @@ class OrderPanel(Vertical):
 
         try:
             ask = self._screen.console.link.ask
-            begun = await ask("start", start, OperationView, timeout=START_WITHIN)
+            begun = await ask("start", start, OperationView, timeout=BEGIN_WITHIN)
         except WorkerError as exc:
             self._starting = False
             self._screen.console.say(str(exc), "error")

@@ -25,6 +25,8 @@ _ROWS = 2000
 _SMALL = 200_000
 """Rows of a table without a usable key that is compared as a whole."""
 _ATTEMPTS = 3
+_SCAN_WITHIN = 60.0
+"""Seconds for one look at a table."""
 _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 
 _LARGEST = """
@@ -127,14 +129,14 @@ async def _reach(source: Link, target: Link, run: StepRun) -> None:
 
 
 async def _sum(link: Link, one: Range) -> Sum:
-    row = (await link.query(one.sql, one.bounds, timeout=60.0))[0]
+    row = (await link.query(one.sql, one.bounds, timeout=_SCAN_WITHIN))[0]
     return integer(row, "total"), integer(row, "crc")
 
 
 async def _ranges(link: Link, database: str) -> list[Range]:
     """Random ranges of the largest tables, the newest rows always among them."""
     found: list[Range] = []
-    for row in await link.query(_LARGEST, (database, _TABLES), timeout=60.0):
+    for row in await link.query(_LARGEST, (database, _TABLES), timeout=_SCAN_WITHIN):
         table = text(row, "name")
         columns = [text(one, "name") for one in await link.query(_COLUMNS, (database, table))]
         keys = await link.query(_KEY, (database, table))
@@ -155,7 +157,7 @@ async def _of_table(
         return [Range(table, select, ())] if total <= _SMALL else []
     name = quote_name(key)
     ends = (
-        await link.query(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {place}", timeout=60.0)  # noqa: S608
+        await link.query(f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {place}", timeout=_SCAN_WITHIN)  # noqa: S608
     )[0]
     low, high = integer(ends, "low"), integer(ends, "high")
     if low is None or high is None:

@@ -18,6 +18,7 @@ from pfms_ha_tui.operations.clone.base import (
     patiently,
     watched,
 )
+from pfms_ha_tui.operations.clone.host import EVERY_FILE
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.clone.preflight import Preflight
 from pfms_ha_tui.operations.step import StepRun
@@ -93,7 +94,7 @@ class MakeDirectory(CloneStep):
         host = self.operation.target_host(plan)
         await patiently(run, host.end_leftovers)
         said = await patiently(
-            run, lambda: host.run(_remove(plan.new, inode), f"removing {plan.new}", timeout=600)
+            run, lambda: host.run(_remove(plan.new, inode), f"removing {plan.new}", timeout=EVERY_FILE)
         )
         return f"{plan.new} removed" if said.strip() == "removed" else None
 
@@ -144,7 +145,9 @@ class Transfer(CloneStep):
         await patiently(run, source.end_leftovers)
         await patiently(run, self.operation.target_host(plan).end_leftovers)
         places = f"{shlex.quote(plan.scratch)} {shlex.quote(plan.staging)}"
-        await patiently(run, lambda: source.run(f"rm -rf {places}", "clearing the source", timeout=600))
+        await patiently(
+            run, lambda: source.run(f"rm -rf {places}", "clearing the source", timeout=EVERY_FILE)
+        )
         if plan.method is CloneMethod.PLUGIN:
             await plugin.clean_source(self.operation, run)
         return "nothing of it is left on either host"
@@ -250,7 +253,9 @@ class Prepare(CloneStep):
             f'if [ "$(getenforce 2>/dev/null)" = Enforcing ]; then chcon -R --reference={old} .; fi; '
             "sync -f . 2>/dev/null || sync"
         )
-        await self.operation.target_host(plan).run(script, "giving the copy to the server", timeout=600.0)
+        await self.operation.target_host(plan).run(
+            script, "giving the copy to the server", timeout=EVERY_FILE
+        )
 
 
 def _remove(path: str, inode: str | None) -> str:

@@ -18,6 +18,8 @@ from pfms_ha_tui.operations.context import ClusterOperation
 _MARK = "PFMS_HA_CLONE"
 QUICK = 30.0
 """Seconds for a command that only looks or renames."""
+EVERY_FILE = 3600.0
+"""Seconds for a command over every file of a datadir or a copy of it: there may be very many."""
 _UNNAMED = (
     "umask 077; f=$(mktemp /dev/shm/pfms-ha-XXXXXX 2>/dev/null || mktemp) || exit 90; "
     'cat >"$f"; {own}exec 3<"$f"; rm -f "$f"; umask 022; '

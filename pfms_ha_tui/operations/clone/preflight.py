@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import humanize
 
 from pfms_ha_tui.cluster.observation import IoState, ProcessState
-from pfms_ha_tui.config.settings import CloneMethod
+from pfms_ha_tui.config.settings import LEAST_BANDWIDTH, MOST_THREADS, CloneMethod
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.parsing import integer, is_on, text
 from pfms_ha_tui.operations.clone import plugin
@@ -31,8 +31,6 @@ _SPARE = 1.05
 _SPARE_BYTES = 64 * 2**20
 _SLOWEST = 10 * 2**20
 """Bytes per second that a clone is at least expected to make, for the question how long logs must be kept."""
-_LEAST_BANDWIDTH = 64 * 1024
-_MOST_THREADS = 64
 _PROGRAMS = (*Tool, "mbstream", "xbstream", "zstd", "rsync", "ssh", "pv")
 
 
@@ -310,15 +308,15 @@ class Preflight:
         else:
             await means.script_fits()
         bandwidth = params.bandwidth if params.bandwidth is not None else settings.bandwidth
-        least = plugin.LEAST_BANDWIDTH if method is CloneMethod.PLUGIN else _LEAST_BANDWIDTH
+        least = plugin.LEAST_BANDWIDTH if method is CloneMethod.PLUGIN else LEAST_BANDWIDTH
         if bandwidth and bandwidth < least:
             self._complain(
                 f"at {humanize.naturalsize(bandwidth)} per second it would never end:"
                 f" {humanize.naturalsize(least, binary=True)} is the least"
             )
         threads = params.threads if params.threads is not None else settings.threads
-        if not 1 <= threads <= _MOST_THREADS:
-            self._complain(f"{threads} threads are asked for: 1 to {_MOST_THREADS} are possible")
+        if not 1 <= threads <= MOST_THREADS:
+            self._complain(f"{threads} threads are asked for: 1 to {MOST_THREADS} are possible")
         means.relay_fits(method)
         direct = by_tool and await means.direct(method, bandwidth or None)
         give_up = method is not CloneMethod.SCRIPT and self._room(target, source.place)

@@ -7,7 +7,7 @@ import shlex
 from pfms_ha_tui.errors import OperationError, ShellError
 from pfms_ha_tui.operations.clone import tools
 from pfms_ha_tui.operations.clone.base import CloneOperation, keep_looking, watched
-from pfms_ha_tui.operations.clone.host import unnamed
+from pfms_ha_tui.operations.clone.host import EVERY_FILE, unnamed
 from pfms_ha_tui.operations.clone.means import peer_ssh
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.clone.stream import PipeLog, credentials_of, tool_of, watch_growth
@@ -45,7 +45,7 @@ async def copy(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None
         await _tool_run(plan, operation, run, f"umask 077; {prepare} </dev/null", "prepare", given=None)
         await _send(plan, operation, run)
     finally:
-        await source.run(f"rm -rf --one-file-system {staging}", "removing the backup", timeout=600.0)
+        await source.run(f"rm -rf --one-file-system {staging}", "removing the backup", timeout=EVERY_FILE)
 
 
 async def _tool_run(

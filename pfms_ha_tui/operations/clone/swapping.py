@@ -15,6 +15,7 @@ from pfms_ha_tui.nodes.failures import SqlError
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.clone.base import PLAN, CloneOperation, CloneStep, patiently
 from pfms_ha_tui.operations.clone.copying import NEW_INODE
+from pfms_ha_tui.operations.clone.host import EVERY_FILE
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import OnFailure, Skip, StepRun
@@ -99,7 +100,7 @@ class GiveUpOld(CloneStep):
             "find . -xdev -mindepth 1 -maxdepth 1 ! -name '*.pem' ! -name mysqld-auto.cnf"
             " -exec rm -rf --one-file-system {} +"
         )
-        await self.operation.target_host(plan).run(script, f"emptying {plan.datadir}", timeout=3600.0)
+        await self.operation.target_host(plan).run(script, f"emptying {plan.datadir}", timeout=EVERY_FILE)
         return "removed, as was confirmed"
 
     async def undo(self, run: StepRun) -> str | None:
@@ -240,7 +241,7 @@ class RemoveOld(CloneStep):
             f'[ -d {aside} ] || exit 0; [ "$(stat -c %d:%i {aside})" = {plan.inode} ] || exit 5; '
             f"rm -rf --one-file-system {aside}"
         )
-        await self.operation.target_host(plan).run(script, f"removing {plan.aside}", timeout=3600.0)
+        await self.operation.target_host(plan).run(script, f"removing {plan.aside}", timeout=EVERY_FILE)
         return f"{plan.aside} removed"
 
 
