@@ -152,7 +152,7 @@ class Compression(StrEnum):
     """Whether a clone is compressed on its way."""
 
     AUTO = "auto"
-    """``zstd`` when both hosts have it."""
+    """``zstd`` when both hosts have it and the link, as measured, is slower than that."""
     ZSTD = "zstd"
     OFF = "off"
 

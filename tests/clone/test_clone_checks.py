@@ -13,9 +13,9 @@ import pytest
 from support.cloning import nothing_left
 from support.operating import Surgery, surgery
 
-from pfms_ha_tui.config.settings import CloneMethod, Transfer
+from pfms_ha_tui.config.settings import CloneMethod, Compression, Transfer
 from pfms_ha_tui.nodes.shell import NodeShell, Process
-from pfms_ha_tui.operations.clone import Clone, CloneParams
+from pfms_ha_tui.operations.clone import Clone, CloneParams, checking, peer
 from pfms_ha_tui.operations.clone.checking import check
 from pfms_ha_tui.operations.clone.host import Host
 from pfms_ha_tui.operations.clone.proof import insane, look
@@ -83,6 +83,21 @@ async def test_what_is_possible_is_told_for_each_method_with_the_exact_commands(
     assert any("in 3 threads" in line and "at most 21.0 MB/s" in line for line in found.passed)
     password = kit.cluster.replication.password.reveal()
     assert not any(password in line for line in commands)
+
+
+@pytest.mark.parametrize(("limit", "compressed"), [(1, False), (2**50, True)], ids=["faster", "slower"])
+async def test_a_copy_is_compressed_only_where_the_link_was_found_slower_than_that(
+    kit: Surgery, monkeypatch: pytest.MonkeyPatch, limit: int, compressed: bool
+) -> None:
+    for module in (peer, checking):
+        monkeypatch.setattr(module, "FAST_LINK", limit)
+    found = await checked(kit, method=CloneMethod.STREAM)
+    commands = [line for step in found.steps for line in step.preview]
+    assert any("zstd" in line for line in commands) == compressed
+    told = "compressed by zstd" if compressed else "not compressed: the link carries"
+    assert any(told in line for line in found.passed), found.passed
+    demanded = await checked(kit, method=CloneMethod.STREAM, compression=Compression.ZSTD)
+    assert any("zstd" in line for step in demanded.steps for line in step.preview)
 
 
 async def test_obstacles_of_every_kind_are_named_at_once(kit: Surgery, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.operations.clone import tools
+from pfms_ha_tui.operations.clone.peer import measured
 from pfms_ha_tui.operations.clone.stream import PipeLog, pipe
 from pfms_ha_tui.operations.clone.tools import Tool
 
@@ -174,3 +175,20 @@ def test_a_member_cannot_pass_its_own_words_for_the_end_of_another(tmp_path: Pat
 def test_only_an_absolute_defaults_file_of_the_server_is_included() -> None:
     assert tools.defaults_file(["/usr/sbin/mysqld", "--defaults-file=/etc/my.cnf"]) == "/etc/my.cnf"
     assert tools.defaults_file(["/usr/sbin/mysqld", "--defaults-file=my.cnf", "--user=mysql"]) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "rate"),
+    [
+        ("67108864 bytes (67 MB, 64 MiB) copied, 0.167772 s, 400 MB/s", 400_000_381),
+        (
+            "1+1 records in\n1+1 records out\n2000000 bytes (2.0 MB, 1.9 MiB) copied, 2 s, 1.0 MB/s\n",
+            1_000_000,
+        ),
+        ("8 bytes copied, 1.5e-05 s, 600 kB/s", 533_333),
+        ("67108864 bytes copied, 0 s, Infinity B/s", None),
+        ("dd: not found", None),
+    ],
+)
+def test_the_rate_of_a_link_is_read_from_what_arrived(said: str, rate: int | None) -> None:
+    assert measured(said) == rate

@@ -11,6 +11,7 @@ from pfms_ha_tui.errors import PfmsError
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.operations.clone.means import Findings, Means
 from pfms_ha_tui.operations.clone.operation import Clone
+from pfms_ha_tui.operations.clone.peer import FAST_LINK
 from pfms_ha_tui.operations.clone.plan import ClonePlan, title_of
 from pfms_ha_tui.operations.clone.preflight import Preflight
 from pfms_ha_tui.operations.preview import steps_ahead
@@ -103,4 +104,6 @@ def _way(plan: ClonePlan) -> str:
         return f"the CLONE plugin fits both servers{limit}"
     way = "from node to node" if plan.direct else "through this host"
     packed = ", compressed by zstd" if plan.zstd else ""
+    if not plan.zstd and plan.link_rate is not None and plan.link_rate >= FAST_LINK:
+        packed = f", not compressed: the link carries {humanize.naturalsize(plan.link_rate, binary=True)}/s"
     return f"{plan.method} with {plan.tool} in {plan.threads} threads, {way}{packed}{limit}"

@@ -53,7 +53,8 @@ class Check(CloneStep):
         await run.note(**{PLAN: plan})
         self.operation.plan = plan
         path = "node to node" if plan.direct else "through this host"
-        how = "" if plan.method is CloneMethod.PLUGIN else f", {path}{', compressed' if plan.zstd else ''}"
+        packed = "compressed" if plan.zstd else "not compressed"
+        how = "" if plan.method is CloneMethod.PLUGIN else f", {path}, {packed}"
         return f"{plan.total / 2**20:.0f} MiB by {plan.method}{how}"
 
 

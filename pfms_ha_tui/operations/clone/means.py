@@ -12,7 +12,7 @@ import humanize
 from pfms_ha_tui.config.settings import CloneMethod, CloneSettings, Compression, Transfer
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.nodes.failures import clean
-from pfms_ha_tui.operations.clone import tools
+from pfms_ha_tui.operations.clone import peer, tools
 from pfms_ha_tui.operations.clone.host import Host, host_of
 from pfms_ha_tui.operations.clone.plan import CloneParams
 from pfms_ha_tui.operations.clone.proof import Place, Proved
@@ -40,6 +40,17 @@ class Findings:
     """label → program → what it says of its version."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How the bytes travel."""
+
+    zstd: bool
+    ciphers: str = ""
+    """For ssh from node to node; empty leaves it to the hosts."""
+    rate: int | None = None
+    """Bytes per second from node to node, if measured."""
+
+
 class Means:
     """Chooses, once everything was looked at; what is demanded and cannot be had is a complaint."""
 
@@ -48,6 +59,7 @@ class Means:
         self._params = params
         self._found = found
         self._token = token
+        self._hardware_aes = False
 
     @property
     def _settings(self) -> CloneSettings:
@@ -123,17 +135,30 @@ class Means:
         said = await self._host(self._params.target).ask(f"cat /proc/{pid:d}/attr/current 2>/dev/null; true")
         return "(enforce)" in said.stdout
 
-    def zstd(self, method: CloneMethod) -> bool:
-        params, wanted = (
-            self._params,
-            self._params.compression or self._settings.compression,
-        )
-        if wanted is Compression.OFF or method in (CloneMethod.PLUGIN, CloneMethod.SCRIPT):
-            return False
+    async def way(self, method: CloneMethod, *, direct: bool, bandwidth: int | None) -> Way:
+        """How the bytes are encrypted and compressed, for the path that was chosen.
+
+        A link that is faster than the compression is measured, not guessed: compressing there would only
+        take the processors from both servers. A bandwidth limit makes it a slow one.
+        """
+        params = self._params
+        wanted = params.compression or self._settings.compression
+        if method not in (CloneMethod.STREAM, CloneMethod.STAGED):
+            return Way(zstd=False)
+        ciphers, fast = "", None
         missing = [label for label in (params.source, params.target) if not self._has(label, "zstd")]
         if missing and wanted is Compression.ZSTD:
             self._complain(*(f"{label} has no zstd: install it" for label in missing))
-        return not missing
+        if direct and bandwidth is None:
+            source = self._host(params.source)
+            if self._hardware_aes:
+                fast = await peer.rate(self._operation, source, params.target, peer.CIPHERS)
+                ciphers = peer.CIPHERS if fast is not None else ""
+            if fast is None:
+                fast = await peer.rate(self._operation, source, params.target, "")
+        slow = fast is None or fast < peer.FAST_LINK
+        packed = not missing and (wanted is Compression.ZSTD or (wanted is Compression.AUTO and slow))
+        return Way(zstd=packed, ciphers=ciphers, rate=fast)
 
     def relay_fits(self, method: CloneMethod) -> None:
         """Only a stream can go through this host; who asks for that path must not get another."""
@@ -169,15 +194,12 @@ class Means:
     async def _login_between(self) -> str | None:
         """Why the source's host cannot log in to the target's; it must be the very host we know."""
         source, target = self._params.source, self._params.target
-        inner = "cat /proc/sys/kernel/random/boot_id"
-        command = f"{peer_ssh(self._operation, target)} {shlex.quote(inner)}"
-        result = await self._host(source).ask(f"{command} </dev/null")
+        login = await peer.log_in(self._operation, self._host(source), target)
         known = self._found.target.boot if self._found.target else ""
-        if not result.ok:
-            return f"{source} cannot log in to {target} by SSH: {result.said}"
-        if known not in result.stdout:
+        if login.why_not is None and known not in login.boot_id:
             return f"seen from {source}, {self._operation.context.node(target).ssh.host} is another host"
-        return None
+        self._hardware_aes = login.hardware_aes
+        return login.why_not
 
     def tool(self, dialect: Dialect) -> Tool | None:
         """A tool that both hosts have in the same, fitting version."""
@@ -204,19 +226,3 @@ class Means:
 
     def _has(self, label: str, name: str) -> bool:
         return name in self._found.programs.get(label, {})
-
-
-def peer_ssh(operation: ClusterOperation, label: str) -> str:
-    """The ssh command of one node's host for another's."""
-    settings = operation.context.node(label).ssh
-    return shlex.join(
-        [
-            "ssh",
-            "-oBatchMode=yes",
-            f"-oConnectTimeout={max(1, round(settings.connect_timeout))}",
-            "-oServerAliveInterval=5",
-            "-oServerAliveCountMax=3",
-            f"-p{settings.port}",
-            f"{settings.user}@{settings.host}",
-        ]
-    )

@@ -55,6 +55,10 @@ class ClonePlan(msgspec.Struct, frozen=True, kw_only=True):
     direct: bool
     """The bytes go from node to node; else through this host."""
     zstd: bool
+    ciphers: str = ""
+    """For ssh from node to node, in order of preference; empty leaves it to the hosts' own settings."""
+    link_rate: int | None = None
+    """Bytes per second from node to node, if it was measured."""
     bandwidth: int | None
     threads: int
     datadir: str

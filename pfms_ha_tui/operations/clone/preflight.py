@@ -319,6 +319,7 @@ class Preflight:
             self._complain(f"{threads} threads are asked for: 1 to {MOST_THREADS} are possible")
         means.relay_fits(method)
         direct = by_tool and await means.direct(method, bandwidth or None)
+        way = await means.way(method, direct=direct, bandwidth=bandwidth or None)
         give_up = method is not CloneMethod.SCRIPT and self._room(target, source.place)
         proved = found.target_proved
         return ClonePlan(
@@ -326,7 +327,9 @@ class Preflight:
             method=method,
             tool=tool,
             direct=direct,
-            zstd=means.zstd(method),
+            zstd=way.zstd,
+            ciphers=way.ciphers,
+            link_rate=way.rate,
             bandwidth=bandwidth or None,
             threads=threads,
             datadir=target.path,

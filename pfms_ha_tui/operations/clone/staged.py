@@ -8,7 +8,7 @@ from pfms_ha_tui.errors import OperationError, ShellError
 from pfms_ha_tui.operations.clone import tools
 from pfms_ha_tui.operations.clone.base import CloneOperation, keep_looking, watched
 from pfms_ha_tui.operations.clone.host import EVERY_FILE, unnamed
-from pfms_ha_tui.operations.clone.means import peer_ssh
+from pfms_ha_tui.operations.clone.peer import peer_ssh
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.clone.stream import PipeLog, credentials_of, tool_of, watch_growth
 from pfms_ha_tui.operations.step import StepRun
@@ -109,7 +109,7 @@ def _backup(plan: ClonePlan, operation: CloneOperation) -> str:
 
 def _rsync(plan: ClonePlan, operation: CloneOperation, *, again: bool = False) -> str:
     """The first time whole files; after a broken line only what is missing of the file it broke off in."""
-    *ssh, where = shlex.split(peer_ssh(operation, operation.asked.target))
+    *ssh, where = shlex.split(peer_ssh(operation, operation.asked.target, plan.ciphers))
     whole = "--no-whole-file" if again else "--whole-file"
     words = ["rsync", "-a", "--partial", "--inplace", whole, "-e", shlex.join(ssh)]
     if plan.zstd:

@@ -19,7 +19,7 @@ from pfms_ha_tui.nodes.shell import Process
 from pfms_ha_tui.operations.clone import tools
 from pfms_ha_tui.operations.clone.base import CloneOperation, Pulse, watched
 from pfms_ha_tui.operations.clone.host import Host, broken, give, lines_of, unnamed
-from pfms_ha_tui.operations.clone.means import peer_ssh
+from pfms_ha_tui.operations.clone.peer import peer_ssh
 from pfms_ha_tui.operations.clone.plan import ClonePlan
 from pfms_ha_tui.operations.clone.proof import size_script
 from pfms_ha_tui.operations.clone.tools import Tool
@@ -130,7 +130,9 @@ def preview(plan: ClonePlan, operation: CloneOperation) -> list[str]:
     ]
     parts += ["zstd -1 -T2"] if plan.zstd else []
     parts += [f"pv -q -L {plan.bandwidth}"] if plan.bandwidth is not None and plan.direct else []
-    parts.append(peer_ssh(operation, operation.asked.target) if plan.direct else "(relayed by this host)")
+    parts.append(
+        peer_ssh(operation, operation.asked.target, plan.ciphers) if plan.direct else "(relayed by this host)"
+    )
     parts += ["zstd -dc"] if plan.zstd else []
     parts.append(tools.unpack(tool, plan.new, plan.threads))
     return [" | ".join(parts)]
@@ -150,7 +152,7 @@ async def copy(plan: ClonePlan, operation: CloneOperation, run: StepRun) -> None
     if plan.direct:
         remote = target.shell.elevated(target.marked(received))
         command = shlex.quote(f"exec /bin/sh -c {shlex.quote(remote)}")
-        onward = f"{peer_ssh(operation, operation.asked.target)} {command}"
+        onward = f"{peer_ssh(operation, operation.asked.target, plan.ciphers)} {command}"
     sent, sending = sender(plan, operation, onward)
     given = credentials_of(plan, operation)
     if plan.direct:
