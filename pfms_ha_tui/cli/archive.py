@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
@@ -19,6 +20,8 @@ from pfms_ha_tui.worker.archives import (
     archives_in,
     configuration_sql,
     directories,
+    find,
+    is_path,
 )
 
 
@@ -38,7 +41,7 @@ def listing(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _write_json(found)
     elif found:
-        sys.stdout.write("\n".join(_table(found)) + "\n")
+        sys.stdout.write("\n".join(_listed(found)) + "\n")
     else:
         sys.stdout.write(f"no archives in {', '.join(map(str, places))}\n")
     return Exit.OK
@@ -46,12 +49,13 @@ def listing(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     """What one archive holds."""
+    path = _meant(arguments)
     if arguments.configuration:
-        for text in configuration_sql(arguments.archive):
+        for text in configuration_sql(path):
             sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
         return Exit.OK
-    facts = archive_facts(arguments.archive, check=not arguments.no_check)
+    facts = archive_facts(path, check=not arguments.no_check)
     if arguments.json:
         _write_json(facts)
     else:
@@ -59,11 +63,28 @@ def show(arguments: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _table(found: list[ArchiveFacts]) -> Iterator[str]:
-    heads = ("made", "from", "into", "window", "rows", "size", "merge", "directory")
+def _meant(arguments: argparse.Namespace) -> Path:
+    """The archive that is meant; the settings are read only where a name is to be found."""
+    text: str = arguments.archive
+    if is_path(text) or Path(text).exists():
+        return Path(text).expanduser()
+    return find(text, directories(load(arguments.config), None))
+
+
+def _listed(found: Sequence[ArchiveFacts]) -> Iterator[str]:
+    places: dict[Path, list[ArchiveFacts]] = {}
+    for one in found:
+        places.setdefault(Path(one.directory).parent, []).append(one)
+    for place, there in places.items():
+        yield f"in {clean(str(place))}"
+        yield from _table(there)
+
+
+def _table(found: Sequence[ArchiveFacts]) -> Iterator[str]:
+    heads = ("name", "made", "from", "into", "window", "rows", "size", "merge")
     rows = [heads, *map(_row, found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    right = {4, 5}
+    right = {5, 6}
     for row in rows:
         cells = (
             cell.rjust(width) if column in right else cell.ljust(width)
@@ -75,6 +96,7 @@ def _table(found: list[ArchiveFacts]) -> Iterator[str]:
 def _row(one: ArchiveFacts) -> tuple[str, ...]:
     rows = sum(one.tables.values()) if one.tables is not None else None
     return (
+        clean(Path(one.directory).name),
         full_moment(one.made) if one.made is not None else NOTHING,
         clean(one.losing or NOTHING),
         clean(one.master or NOTHING),
@@ -82,7 +104,6 @@ def _row(one: ArchiveFacts) -> tuple[str, ...]:
         number(rows),
         size(one.size),
         f"unusable: {clean(one.problem)}" if one.problem is not None else one.merge,
-        clean(one.directory),
     )
 
 

@@ -48,7 +48,9 @@ def _bash() -> str:
         "_pfms_ha_tui() {\n"
         "  local word command words previous\n"
         "  word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
-        '  if [[ $previous == --config ]]; then COMPREPLY=($(compgen -f -- "$word")); return; fi\n'
+        "  case $previous in --config|--resume|--restore|--undo|--dir)\n"
+        '    COMPREPLY=($(compgen -f -- "$word")); return ;;\n'
+        "  esac\n"
         "  command=\n"
         f"  local known=' {' '.join(_commands(parser))} '\n"
         '  for previous in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do\n'

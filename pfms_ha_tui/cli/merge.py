@@ -18,6 +18,7 @@ from pfms_ha_tui.console.format import number
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.view import OperationView
+from pfms_ha_tui.worker.archives import is_path
 from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import Order, OrderKind, Plan
 from pfms_ha_tui.worker.protocol_merge import (
@@ -44,9 +45,9 @@ class _Merging(Ordering):
             kind=OrderKind.MERGE,
             target=asked.node,
             into=asked.into,
-            restore=_absolute(asked.restore),
-            resume=_absolute(asked.resume),
-            undo=_absolute(asked.undo),
+            restore=place_of(asked.restore),
+            resume=place_of(asked.resume),
+            undo=place_of(asked.undo),
             tables=tuple(asked.tables.split(",")) if asked.tables else None,
             drop_columns=tuple(asked.drop_column),
             rename_columns=tuple(asked.rename_column),
@@ -216,6 +217,8 @@ def dry_run_lines(found: DryRun) -> Iterator[str]:
             yield f"  not compared: {clean(text)}"
 
 
-def _absolute(path: str | None) -> str | None:
-    """The worker has another working directory."""
-    return str(Path(path).expanduser().absolute()) if path is not None else None
+def place_of(text: str | None) -> str | None:
+    """A path in full, as the worker has another working directory; the name of a merge as it is."""
+    if text is None or not (is_path(text) or Path(text).exists()):
+        return text
+    return str(Path(text).expanduser().absolute())

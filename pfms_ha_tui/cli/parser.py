@@ -25,6 +25,10 @@ exit status:
 
 _INVALID_CHOICE = re.compile(r"invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)", re.DOTALL)
 
+_MERGES = """\
+MERGE is the name that 'archive list' shows, or a beginning of it that no other merge has
+(20261128T0215), or the path of the merge's directory, or of its archive."""
+
 _FEW = 8
 """So many choices are named in a line; more are in the help."""
 
@@ -236,9 +240,11 @@ def _add_merge(commands: Commands) -> None:
     what.add_argument(
         "--from", dest="node", metavar="NODE", help="the node that lost: its rows are recovered"
     )
-    what.add_argument("--resume", metavar="DIR", help="go on with a merge that stopped; nothing is doubled")
-    what.add_argument("--restore", metavar="ARCHIVE", help="add what the master lacks of an archive")
-    what.add_argument("--undo", metavar="DIR", help="remove exactly the rows that a merge added")
+    what.add_argument("--resume", metavar="MERGE", help="go on with a merge that stopped; nothing is doubled")
+    what.add_argument("--restore", metavar="MERGE", help="add what the master lacks of its archive")
+    what.add_argument("--undo", metavar="MERGE", help="remove exactly the rows that a merge added")
+    merge.epilog = _MERGES
+    merge.formatter_class = argparse.RawDescriptionHelpFormatter
     merge.add_argument("--into", metavar="NODE", help="the node the rows go into (default: the master)")
     moment = "local time ('2026-11-28 02:00'), with an offset ('… +01:00'), or @seconds"
     merge.add_argument("--start", metavar="WHEN", help=f"first moment: {moment}; without it one is proposed")
@@ -267,7 +273,9 @@ def _add_merge(commands: Commands) -> None:
     show = _command(
         archives, "show", "what an archive holds, and whether it is whole", lazily("archive", "show")
     )
-    show.add_argument("archive", type=Path, metavar="ARCHIVE", help="the file, or the directory of its merge")
+    show.add_argument("archive", metavar="MERGE", help="its name, its directory, or the archive's file")
+    show.epilog = _MERGES
+    show.formatter_class = argparse.RawDescriptionHelpFormatter
     show.add_argument("--no-check", action="store_true", help="do not read it all to compare its checksum")
     show.add_argument(
         "--configuration",

@@ -10,6 +10,17 @@ from pfms_ha_tui.config.settings import Settings
 from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.ledger import MergeState, load_state
 from pfms_ha_tui.operations.merge.merging import archive_path, list_archives, quarantined
+from pfms_ha_tui.operations.merge.names import find, is_path
+
+__all__ = [
+    "ArchiveFacts",
+    "archive_facts",
+    "archives_in",
+    "configuration_sql",
+    "directories",
+    "find",
+    "is_path",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

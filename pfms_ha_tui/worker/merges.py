@@ -12,6 +12,7 @@ from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.merge.archive import Archive
 from pfms_ha_tui.operations.merge.ledger import UNDO, MergeState, load_state
 from pfms_ha_tui.operations.merge.merging import ROWS, archive_path, node_of
+from pfms_ha_tui.operations.merge.names import find
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams, MergeUndo, MergeUndoParams
 from pfms_ha_tui.operations.merge.tables import TableMapping
 from pfms_ha_tui.operations.merge.window import TwiceError, WindowError, read, show
@@ -82,9 +83,9 @@ def read_merge(
             "a merge is of a node, or of an archive, or goes on, or is undone: one of these", code="params"
         )
     if order.undo is not None:
-        return _undone(Path(order.undo), cluster, order.into)
+        return _undone(find(order.undo, [archives]), cluster, order.into)
     if order.resume is not None:
-        return _resumed(Path(order.resume), cluster, order)
+        return _resumed(find(order.resume, [archives]), cluster, order)
     into = order.into or master
     if into is None:
         raise OperationError(
@@ -94,7 +95,7 @@ def read_merge(
         )
     node_of(cluster, into)
     if order.restore is not None:
-        archive = archive_path(Path(order.restore)).absolute()
+        archive = archive_path(find(order.restore, [archives])).absolute()
         if not archive.exists():
             raise OperationError(f"there is no archive {archive}", code="archive")
         return MergeParams(master=into, archives=str(archives), restore=str(archive))
@@ -127,7 +128,10 @@ def _fresh(order: Order, cluster: ClusterSettings, into: str, archives: Path) ->
 
 
 def _state_of(directory: Path) -> MergeState:
+    """The state of a merge; one that stopped right after its archive was written has none yet."""
     state = load_state(directory)
+    if state is None and (directory / ROWS).exists():
+        return MergeState(merge=directory.name, archive=ROWS)
     if state is None:
         raise OperationError(
             f"{directory} is not the directory of a merge",

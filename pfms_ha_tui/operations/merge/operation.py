@@ -7,12 +7,14 @@ added is never taken back by cancelling; that is a decision and an operation of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
+from pfms_ha_tui.cluster.commands import archived_command, merge_command
 from pfms_ha_tui.config.settings import HookEvent
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.failures import SqlError
@@ -22,7 +24,7 @@ from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.facts import Known, why_wrong_way
-from pfms_ha_tui.operations.merge.ledger import STATE, load_state
+from pfms_ha_tui.operations.merge.ledger import UNDO, load_state
 from pfms_ha_tui.operations.merge.merging import (
     ROWS,
     Merge,
@@ -191,10 +193,45 @@ class MergeBack(ClusterOperation):
         if state is OperationState.DONE:
             return
         directory = run.fact(DIRECTORY, str)
-        if directory is not None and await asyncio.to_thread(_begun, Path(directory)):
-            run.say(f"to go on: merge --resume {directory}; to take it back: merge --undo {directory}")
+        if directory is not None:
+            with contextlib.suppress(PfmsError):
+                for line in await asyncio.to_thread(self.ways_on, Path(directory)):
+                    run.say(line)
         for complaint in await self.hooks.run(HookEvent.MERGE_FAILED, {**self.hook_facts(run), "text": text}):
             run.say(complaint)
+
+    def ways_on(self, directory: Path) -> tuple[str, ...]:
+        """The commands that work on what was saved in a merge's directory, one sentence each; blocks.
+
+        Raises:
+            ArchiveError: what was noted there cannot be read.
+        """
+        state, told = load_state(directory), list[str]()
+        job = self.job
+        if state is not None and state.finished_at is not None:
+            told.append(
+                "everything was added, and is not proved: nothing is added twice by"
+                f" {archived_command('--restore', str(directory)) if job is None else _command(job)}"
+            )
+        elif state is not None or (directory / ROWS).exists():
+            told.append(f"to go on: {archived_command('--resume', str(directory))}")
+        if (directory / UNDO).exists():
+            told.append(f"to take it back: {archived_command('--undo', str(directory))}")
+        return tuple(told)
+
+
+def _command(job: Merge) -> str:
+    request = job.request
+    mappings = request.mappings or {}
+    return merge_command(
+        losing=request.losing,
+        into=request.master,
+        start=request.window.start,
+        end=request.window.end,
+        tables=request.tables,
+        drop=[f"{table}.{column}" for table, one in mappings.items() for column in one.drop],
+        rename=[f"{table}.{old}={new}" for table, one in mappings.items() for old, new in one.rename.items()],
+    )
 
 
 class MergeStep(Step):
@@ -436,8 +473,3 @@ class ProveRows(MergeStep):
                 raise
             run.say(f"whether it holds more than was archived cannot be asked: {error.reason}")
             return None
-
-
-def _begun(directory: Path) -> bool:
-    """Whether anything was saved that a merge can go on with."""
-    return any((directory / name).exists() for name in (STATE, ROWS))
