@@ -248,6 +248,7 @@ async def test_a_merge_is_taken_back_and_its_archive_merged_again(
     view = await kit.engine.run(undo, actor="carol")
     assert view.state is OperationState.DONE, view.text
     assert rows_of(divergence.master, "tagente_datos") == before
+    assert "node2" in kit.context.records.marked(MarkKind.DIVERGED), "it is the only one that has them again"
 
     asked = MergeParams(master="node1", archives=str(tmp_path / "archives"), restore=directory)
     view = await ordered(kit, asked)

@@ -1,4 +1,4 @@
-"""Which merge a person means: by its path, by its name, or by the beginning of that."""
+"""Which merge a person means: by its path, by its name, or by the beginning of that; and whose it was."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from pfms_ha_tui.operations.merge.archive import Archive
 from pfms_ha_tui.operations.merge.container import failure
 from pfms_ha_tui.operations.merge.errors import ArchiveError
+from pfms_ha_tui.operations.merge.ledger import load_state
+from pfms_ha_tui.operations.merge.merging import ROWS
 
 _LISTED = 5
 
@@ -47,3 +50,14 @@ def find(text: str, places: Iterable[Path]) -> Path:
     more = " …" if len(names) > _LISTED else ""
     listed = f"{', '.join(names[:_LISTED])}{more}"
     raise ArchiveError(f"{len(names)} merges begin with {text!r}", hint=f"one of {listed}")
+
+
+def losing_side(directory: Path) -> str:
+    """Label of the node whose rows a merge's archive holds; blocks.
+
+    Raises:
+        ArchiveError: it cannot be read.
+    """
+    state = load_state(directory)
+    with Archive(directory / (state.archive if state is not None else ROWS)) as archive:
+        return archive.head.losing.label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -12,9 +13,14 @@ from pfms_ha_tui.operations.aftermath import EventStep
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
 from pfms_ha_tui.operations.merge.merging import undo_directory
+from pfms_ha_tui.operations.merge.names import losing_side
+from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
 from pfms_ha_tui.operations.view import StepState
 from pfms_ha_tui.pandora.events import Criticity
+
+_NOT_REBUILT = (MarkKind.NEEDS_RESYNC, MarkKind.DIVERGED)
+"""Marks that a rebuilt node has no more."""
 
 
 class MergeUndoParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +44,7 @@ class MergeUndo(ClusterOperation):
         context.node(params.master)
         self.title = f"take back the merge {Path(params.directory).name}"
         self.steps = [
+            MarkAgain(self),
             TakeBack(self),
             EventStep(self, params.master, self.outcome, Criticity.WARNING),
         ]
@@ -67,6 +74,32 @@ class MergeUndo(ClusterOperation):
         """What was removed."""
         removed = run.fact("removed", int) or 0
         return f"{removed} rows of a merge were removed from {self.asked.master} again"
+
+
+class MarkAgain(Step):
+    """From now on the losing side is the only node that has the rows again, unless it was rebuilt since."""
+
+    name = "mark"
+    title = "note that the losing side's rows are not on the master any more"
+    on_failure = OnFailure.STOP
+    cancel_before = True
+
+    def __init__(self, operation: MergeUndo) -> None:
+        self.operation = operation
+
+    async def run(self, run: StepRun) -> str | None:
+        """Mark it before the first row is removed; a person decides what becomes of it, not the worker."""
+        operation, asked = self.operation, self.operation.asked
+        losing = await asyncio.to_thread(losing_side, Path(asked.directory))
+        if operation.context.cluster.node(losing) is None or operation.context.known_master() == losing:
+            return f"{losing} is no node that could hold them: the archive alone has them"
+        marks = await operation.record(lambda records: records.marks())
+        if not any(one.node == losing and one.kind in _NOT_REBUILT for one in marks):
+            return f"{losing} was rebuilt since: the archive alone has them"
+        why = f"its rows were merged into {asked.master} and taken back by {run.actor}"
+        await operation.mark(run, losing, MarkKind.DIVERGED, why)
+        await operation.mark(run, losing, MarkKind.NEEDS_RESYNC, f"{why}: they are to be merged again first")
+        return f"{losing} and the archive have them"
 
 
 class TakeBack(Step):
