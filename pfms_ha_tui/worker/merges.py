@@ -234,7 +234,7 @@ def merge_impact(operation: MergeBack | MergeUndo) -> tuple[str, ...]:
     if isinstance(operation, MergeUndo):
         return (
             f"Exactly the rows that this merge added are removed from {operation.asked.master} again.",
-            "The archive stays. A losing side that was not rebuilt since is marked as the only node that has them.",
+            "The archive stays. A losing side that was not rebuilt since is marked: it alone has them again.",
         )
     asked = operation.asked
     saved = (
