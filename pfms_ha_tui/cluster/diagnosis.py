@@ -41,6 +41,8 @@ class DiagnosisKind(StrEnum):
     SLAVE_WRITABLE = "SlaveWritable"
     SLAVE_DOWN = "SlaveDown"
     SLAVE_LAGGING = "SlaveLagging"
+    SLAVE_RESYNCING = "SlaveResyncing"
+    """A slave is being rebuilt, or waits for it: whatever else it shows until then is expected."""
     CLOCK_SKEW = "ClockSkew"
     CONFIG_DRIFT = "ConfigDrift"
     UNKNOWN = "Unknown"

@@ -39,13 +39,15 @@ def slave_findings(
         if (master is not None and node.label == master.label) or node.label in sides:
             continue
         found += _about_resync(node, facts)
-        found += _about_slave(history, node, master, policy, facts, returned)
+        if node.sync.state is SyncState.RUNNING:
+            found += _expected_but(node, history[-1], policy)
+        else:
+            found += _about_slave(history, node, master, policy, facts, returned)
     return found
 
 
 def _about_resync(node: NodeState, facts: JournalFacts) -> Iterable[Finding]:
     name, sync = node.label, node.sync
-    down = DiagnosisKind.SLAVE_DOWN
     if name in facts.diverged:
         yield finding(
             DiagnosisKind.DIVERGED,
@@ -54,14 +56,24 @@ def _about_resync(node: NodeState, facts: JournalFacts) -> Iterable[Finding]:
             f"{name} has diverged: {words.quoted(facts.diverged[name])}",
             f"Save and merge what only {name} holds, then resync it.",
         )
+    elif sync.state is SyncState.RUNNING:
+        done = f" ({sync.percent:.0f} %)" if sync.percent is not None else ""
+        text = f"{name} is being resynced{done}: down or behind is expected until it ends"
+        yield finding(DiagnosisKind.SLAVE_RESYNCING, Severity.WARNING, name, text)
     elif sync.state is SyncState.FAILED or name in facts.failed_resync:
         why = f": {words.quoted(sync.reason)}" if sync.reason else ""
-        yield finding(down, Severity.CRITICAL, name, f"{name} needs a resync{why}", f"Resync {name}.")
-    elif sync.state is SyncState.RUNNING:
-        done = f": {sync.percent:.0f} %" if sync.percent is not None else ""
-        yield finding(down, Severity.WARNING, name, f"{name} is being resynced{done}")
+        text = f"{name} needs a resync{why}"
+        yield finding(DiagnosisKind.SLAVE_DOWN, Severity.CRITICAL, name, text, f"Resync {name}.")
     elif sync.state is SyncState.QUEUED:
-        yield finding(down, Severity.WARNING, name, f"{name} is waiting for its resync")
+        text = f"{name} is waiting for its resync"
+        yield finding(DiagnosisKind.SLAVE_RESYNCING, Severity.WARNING, name, text)
+
+
+def _expected_but(node: NodeState, snapshot: Snapshot, policy: Policy) -> Iterable[Finding]:
+    """What not even a resync explains: its server is stopped, replaced and catches up, but never opened."""
+    now = current(node, snapshot, policy)
+    if now is not None and now.replication and now.read_only is False:
+        yield _writable(node.label)
 
 
 def _about_slave(
@@ -73,10 +85,8 @@ def _about_slave(
     returned: Container[str],
 ) -> Iterable[Finding]:
     snapshot, name = history[-1], node.label
-    resyncing = node.sync.state is SyncState.RUNNING
     if not answers(node, snapshot, policy):
-        if not resyncing:
-            yield _absent(node, snapshot, policy)
+        yield _absent(node, snapshot, policy)
         return
     now = current(node, snapshot, policy)
     if now is None:
@@ -102,21 +112,14 @@ def _about_slave(
         return
     if name in returned:
         settled = name in facts.diverged or extra is not None
-        if not resyncing and (now.read_only is False or not settled):
+        if now.read_only is False or not settled:
             yield _returned(node, now, snapshot, _way_back(node, facts))
         return
     if not now.replication:
-        if not resyncing:
-            yield _follows_nobody(name, _way_back(node, facts))
+        yield _follows_nobody(name, _way_back(node, facts))
         return
     if now.read_only is False:
-        yield finding(
-            DiagnosisKind.SLAVE_WRITABLE,
-            Severity.WARNING,
-            name,
-            f"{name} is a slave, yet it accepts writes",
-            f"Make {name} read-only, also in its my.cnf.",
-        )
+        yield _writable(name)
     found = _channel_findings(history, node, now.replication[0], master, policy)
     if name in facts.diverged or extra is not None:
         remedy = f"Save and merge what only {name} holds, then resync it."
@@ -128,6 +131,11 @@ def _about_slave(
     for one in found:
         # Starting replication on such a node would mix two histories: never the advice.
         yield replace(one, hint=remedy) if one.kind is DiagnosisKind.REPLICATION_STOPPED else one
+
+
+def _writable(name: str) -> Finding:
+    text, hint = f"{name} is a slave, yet it accepts writes", f"Make {name} read-only, also in its my.cnf."
+    return finding(DiagnosisKind.SLAVE_WRITABLE, Severity.WARNING, name, text, hint)
 
 
 def _absent(node: NodeState, snapshot: Snapshot, policy: Policy) -> Finding:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pfms_ha_tui.cluster.diagnosis import DiagnosisKind, Finding, Severity
 from pfms_ha_tui.cluster.observation import IoState, NodeObservation, Reach, Replication, SshState
-from pfms_ha_tui.cluster.snapshot import NodeState, Role
+from pfms_ha_tui.cluster.snapshot import NodeState, Role, SyncState
 from pfms_ha_tui.worker.protocol import ClusterState
 
 BURST = 6
@@ -25,12 +25,13 @@ SETTLE = 5.0
 _TOLD_BY_CHANGES = frozenset(
     {
         DiagnosisKind.SLAVE_DOWN,
+        DiagnosisKind.SLAVE_RESYNCING,
         DiagnosisKind.REPLICATION_STOPPED,
         DiagnosisKind.HEALTHY,
         DiagnosisKind.UNKNOWN,
     }
 )
-"""Findings that say again what a change of reach or replication already told."""
+"""Findings that say again what a change of reach or replication, or an operation's event, already told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +164,14 @@ def _verdict(state: ClusterState) -> tuple[DiagnosisKind, str | None]:
 
 
 def _node_changes(old: NodeState | None, new: NodeState) -> Iterator[Draft]:
-    yield from _reach_change(old, new)
+    for draft in (*_reach_change(old, new), *_replication_change(old, new)):
+        if new.sync.state is SyncState.RUNNING and draft.severity is not Severity.OK:
+            text = f"{draft.text} (expected: it is being resynced)"
+            yield replace(draft, severity=Severity.INFO, text=text)
+        else:
+            yield draft
     yield from _restart(old, new)
     yield from _role_change(old, new)
-    yield from _replication_change(old, new)
     yield from _ssh_change(old, new)
 
 

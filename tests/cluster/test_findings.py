@@ -172,14 +172,14 @@ def test_before_the_first_answer_nothing_is_known() -> None:
         ),
         pytest.param(
             change(sync=Sync(state=SyncState.RUNNING, percent=43.2)),
-            DiagnosisKind.SLAVE_DOWN,
+            DiagnosisKind.SLAVE_RESYNCING,
             Severity.WARNING,
-            "node2 is being resynced: 43 %.",
+            "node2 is being resynced (43 %): down or behind is expected until it ends.",
             id="resync",
         ),
         pytest.param(
             change(sync=Sync(state=SyncState.QUEUED)),
-            DiagnosisKind.SLAVE_DOWN,
+            DiagnosisKind.SLAVE_RESYNCING,
             Severity.WARNING,
             "node2 is waiting for its resync.",
             id="resync queued",
@@ -245,6 +245,41 @@ def test_one_thing_wrong(fate: Change, kind: DiagnosisKind, severity: Severity, 
     assert lab.kind() is kind
     assert lab.diagnosis.severity is severity
     assert lab.diagnosis.master == "node1"
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        pytest.param(change(reach=Reach.REFUSED), id="down"),
+        pytest.param(change(reach=Reach.HUNG), id="hung"),
+        pytest.param(change(reach=Reach.IMPAIRED, readable=False), id="starting"),
+        pytest.param(change(follows=None), id="follows nobody yet"),
+        pytest.param(change(io=IoState.CONNECTING), id="connecting"),
+        pytest.param(change(sql=False, sql_errno=1062), id="broken, which is why"),
+        pytest.param(change(lag=9000), id="catching up"),
+    ],
+)
+def test_of_a_slave_that_is_being_resynced_nothing_else_is_said(fate: Change) -> None:
+    lab = settled()
+    lab.servers["node2"].sync = Sync(state=SyncState.RUNNING, percent=43.2)
+    lab.facts = replace(lab.facts, failed_resync=("node2",))
+    fate(lab)
+    lab.ticks(3)
+    assert [one.kind for one in lab.diagnosis.findings] == [DiagnosisKind.SLAVE_RESYNCING]
+    said = "node1 is MASTER. node2 is being resynced (43 %): down or behind is expected until it ends."
+    assert lab.diagnosis.text == said
+    lab.servers["node2"].sync = Sync()
+    lab.tick()
+    assert lab.diagnosis.severity is not Severity.OK
+    assert DiagnosisKind.SLAVE_RESYNCING not in [one.kind for one in lab.diagnosis.findings]
+
+
+def test_a_slave_that_takes_writes_while_it_is_resynced_is_told() -> None:
+    lab = settled()
+    lab.servers["node2"].sync = Sync(state=SyncState.RUNNING)
+    lab.servers["node2"].read_only = False
+    lab.ticks(2)
+    assert DiagnosisKind.SLAVE_WRITABLE in [one.kind for one in lab.diagnosis.findings]
 
 
 def test_the_banner_says_first_that_the_master_is_well() -> None:

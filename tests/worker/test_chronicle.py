@@ -18,7 +18,7 @@ from pfms_ha_tui.cluster.observation import (
 )
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.readiness import Readiness
-from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot
+from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot, Sync, SyncState
 from pfms_ha_tui.worker import chronicle as module
 from pfms_ha_tui.worker.chronicle import Chronicle
 from pfms_ha_tui.worker.protocol import ClusterState
@@ -86,6 +86,24 @@ def state(*nodes: NodeState, mono: float = 1.0, diagnosis: Diagnosis = HEALTHY) 
 
 def kinds(chronicle: Chronicle, seen: ClusterState) -> list[str]:
     return [draft.kind for draft in chronicle.news(seen)]
+
+
+def test_what_a_resync_does_to_its_node_is_told_calmly() -> None:
+    chronicle = Chronicle()
+    resync = Sync(state=SyncState.RUNNING)
+    before = node("node2", role=Role.SLAVE, server=facts(replication=follows()))
+    chronicle.news(state(before))
+    down = replace(
+        node("node2", role=Role.SLAVE, reach=Reach.REFUSED, failure="connection refused", mono=2), sync=resync
+    )
+    (told,) = chronicle.news(state(down, mono=2))
+    assert (told.kind, told.severity) == ("node_refused", Severity.INFO)
+    assert told.text == "node2 is down: connection refused (expected: it is being resynced)"
+    up = node("node2", role=Role.SLAVE, server=facts(replication=follows()), mono=3)
+    assert kinds(chronicle, state(replace(up, sync=resync), mono=3)) == ["node_alive"]
+    again = node("node2", role=Role.SLAVE, reach=Reach.REFUSED, failure="connection refused", mono=4)
+    (told,) = chronicle.news(state(again, mono=4))
+    assert told.severity is Severity.CRITICAL
 
 
 def test_a_healthy_start_is_one_line_and_the_same_again_is_none() -> None:
