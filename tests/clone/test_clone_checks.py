@@ -159,6 +159,8 @@ async def test_a_path_that_a_method_cannot_go_is_refused_and_never_replaced_by_a
     assert any("never through this host" in problem for problem in found.problems)
     found = await checked(kit, transfer=Transfer.RELAY)
     assert found.problems == ()
+    staged = next(choice for choice in found.methods if choice.method is CloneMethod.STAGED)
+    assert "never through this host" in (staged.why_not or ""), "the list says what the checks would"
     assert any("through this host" in line for line in found.passed)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import humanize
 
 from pfms_ha_tui.config.settings import CloneMethod
@@ -14,6 +12,7 @@ from pfms_ha_tui.operations.clone.operation import Clone
 from pfms_ha_tui.operations.clone.peer import FAST_LINK
 from pfms_ha_tui.operations.clone.plan import ClonePlan, title_of
 from pfms_ha_tui.operations.clone.preflight import Preflight
+from pfms_ha_tui.operations.clone.room import lack_of_room
 from pfms_ha_tui.operations.preview import steps_ahead
 from pfms_ha_tui.operations.view import CloneCheck, MethodChoice
 
@@ -62,20 +61,23 @@ async def _methods(operation: Clone, found: Findings) -> tuple[MethodChoice, ...
 
 
 async def _choice(operation: Clone, found: Findings, method: CloneMethod, dialect: Dialect) -> MethodChoice:
-    scratch = replace(found, complaints=[], warnings=[])
-    means = Means(operation, operation.asked, scratch, _TOKEN)
     try:
-        match method:
-            case CloneMethod.PLUGIN:
-                await means.plugin_fits(dialect)
-            case CloneMethod.SCRIPT:
-                await means.script_fits()
-            case _:
-                means.tool(dialect)
-                await means.direct(method, None)
+        complaints = (
+            await Means(operation, operation.asked, found, _TOKEN).judge(method, dialect)
+        ).complaints
     except PfmsError as error:
-        scratch.complaints.append(str(error))
-    return MethodChoice(method=method, why_not="; ".join(scratch.complaints) or None)
+        complaints = (str(error),)
+    if method is not CloneMethod.SCRIPT:
+        complaints += (*found.of_copies, *_hopeless(operation, found))
+    return MethodChoice(method=method, why_not="; ".join(complaints) or None)
+
+
+def _hopeless(operation: Clone, found: Findings) -> tuple[str, ...]:
+    """No copy fits; where it would without the old data, a person is asked."""
+    if found.source is None or found.target is None:
+        return ()
+    lack = lack_of_room(operation.asked, found.target, found.source.place)
+    return (lack.text,) if lack is not None and lack.hopeless else ()
 
 
 def _passed(operation: Clone, found: Findings, plan: ClonePlan) -> list[str]:

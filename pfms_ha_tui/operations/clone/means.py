@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import humanize
 
-from pfms_ha_tui.config.settings import CloneMethod, CloneSettings, Compression, Transfer
+from pfms_ha_tui.config.settings import (
+    LEAST_BANDWIDTH,
+    MOST_THREADS,
+    CloneMethod,
+    CloneSettings,
+    Compression,
+    Transfer,
+)
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.nodes.failures import clean
-from pfms_ha_tui.operations.clone import peer, tools
+from pfms_ha_tui.operations.clone import peer, plugin, tools
 from pfms_ha_tui.operations.clone.host import Host, host_of
 from pfms_ha_tui.operations.clone.plan import CloneParams
 from pfms_ha_tui.operations.clone.proof import Place, Proved
+from pfms_ha_tui.operations.clone.room import room_for
 from pfms_ha_tui.operations.clone.tools import Tool
 from pfms_ha_tui.operations.context import ClusterOperation
 
@@ -25,6 +33,9 @@ class Findings:
     """What the checks found out, filled by those that run at the same time."""
 
     complaints: list[str] = field(default_factory=list)
+    """Whatever the method."""
+    of_copies: list[str] = field(default_factory=list)
+    """Only where this program makes the copy: what the site's own script does is its own business."""
     warnings: list[str] = field(default_factory=list)
     source: Proved | None = None
     target: Place | None = None
@@ -51,8 +62,22 @@ class Way:
     """Bytes per second from node to node, if measured."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One method, by the means that these two hosts have."""
+
+    method: CloneMethod
+    tool: Tool | None
+    direct: bool
+    """The bytes can go from node to node."""
+    bandwidth: int | None
+    threads: int
+    complaints: tuple[str, ...]
+    """What speaks against it, be it that something demanded cannot be had; empty = it can be gone."""
+
+
 class Means:
-    """Chooses, once everything was looked at; what is demanded and cannot be had is a complaint."""
+    """Judges and chooses, once everything was looked at: the only judge of what a method needs."""
 
     def __init__(self, operation: ClusterOperation, params: CloneParams, found: Findings, token: str) -> None:
         self._operation = operation
@@ -60,6 +85,8 @@ class Means:
         self._found = found
         self._token = token
         self._hardware_aes = False
+        self._complaints: list[str] = []
+        """Of the method that is judged."""
 
     @property
     def _settings(self) -> CloneSettings:
@@ -69,20 +96,81 @@ class Means:
         return host_of(self._operation, label, self._token)
 
     def _complain(self, *complaints: str) -> None:
-        self._found.complaints += complaints
+        self._complaints += complaints
 
-    async def best(self, dialect: Dialect) -> CloneMethod:
-        """The plugin where it exists: it is the fastest, and needs no tool; else a stream."""
-        if self._params.transfer is Transfer.RELAY:
-            return CloneMethod.STREAM
-        if dialect.can_clone and not self._found.complaints and await self._plugin_complaints(dialect) == []:
-            return CloneMethod.PLUGIN
-        return CloneMethod.STREAM
+    async def choose(self, dialect: Dialect) -> Judged:
+        """The method that was asked for or configured.
 
-    async def plugin_fits(self, dialect: Dialect) -> None:
-        self._complain(*await self._plugin_complaints(dialect))
+        Where that is left open, the plugin if nothing speaks against it: it is the fastest, and needs no
+        tool; else a stream.
+        """
+        wanted = self._params.method or self._settings.method
+        if wanted is not CloneMethod.AUTO:
+            return await self.judge(wanted, dialect)
+        by_plugin = await self.judge(CloneMethod.PLUGIN, dialect)
+        if not by_plugin.complaints:
+            return by_plugin
+        stream = await self.judge(CloneMethod.STREAM, dialect)
+        if not stream.complaints or not dialect.can_clone:
+            return stream
+        other = [why for why in by_plugin.complaints if why not in stream.complaints]
+        return replace(
+            stream, complaints=(*stream.complaints, *(f"or, by the CLONE plugin: {why}" for why in other))
+        )
 
-    async def script_fits(self) -> None:
+    async def judge(self, method: CloneMethod, dialect: Dialect) -> Judged:
+        """One method by itself, whatever else speaks against the clone.
+
+        Raises:
+            PfmsError: a server or host did not tell what has to be known.
+        """
+        params, settings = self._params, self._settings
+        self._complaints = []
+        bandwidth = params.bandwidth if params.bandwidth is not None else settings.bandwidth
+        threads = params.threads if params.threads is not None else settings.threads
+        tool, direct = None, False
+        if method is CloneMethod.SCRIPT:
+            await self._script_fits()
+        else:
+            self._limits_fit(method, bandwidth or None, threads)
+            self._path_fits(method)
+        if method is CloneMethod.PLUGIN:
+            self._complain(*await self._plugin_complaints(dialect))
+        elif method is not CloneMethod.SCRIPT:
+            tool = self.tool(dialect)
+            direct = await self._direct(method, bandwidth or None)
+            self._zstd_fits()
+            if method is CloneMethod.STAGED and self._found.source is not None:
+                await self._staging_room(room_for(self._found.source.place))
+        return Judged(
+            method=method,
+            tool=tool,
+            direct=direct,
+            bandwidth=bandwidth or None,
+            threads=threads,
+            complaints=tuple(dict.fromkeys(self._complaints)),
+        )
+
+    def _limits_fit(self, method: CloneMethod, bandwidth: int | None, threads: int) -> None:
+        least = plugin.LEAST_BANDWIDTH if method is CloneMethod.PLUGIN else LEAST_BANDWIDTH
+        if bandwidth is not None and bandwidth < least:
+            self._complain(
+                f"at {humanize.naturalsize(bandwidth)} per second it would never end:"
+                f" {humanize.naturalsize(least, binary=True)} is the least"
+            )
+        if not 1 <= threads <= MOST_THREADS:
+            self._complain(f"{threads} threads are asked for: 1 to {MOST_THREADS} are possible")
+
+    def _zstd_fits(self) -> None:
+        wanted = self._params.compression or self._settings.compression
+        if wanted is Compression.ZSTD:
+            self._complain(*(f"{label} has no zstd: install it" for label in self._without_zstd))
+
+    @property
+    def _without_zstd(self) -> list[str]:
+        return [label for label in (self._params.source, self._params.target) if not self._has(label, "zstd")]
+
+    async def _script_fits(self) -> None:
         """Whether there is a script that can be run."""
         script = self._operation.context.cluster.pandora.resync_script
         if script is None:
@@ -90,7 +178,7 @@ class Means:
         elif not await asyncio.to_thread(os.access, script, os.X_OK):
             self._complain(f"{script} is not a program that can be run: make it executable")
 
-    async def staging_room(self, needed: int) -> None:
+    async def _staging_room(self, needed: int) -> None:
         """Whether the backup has room on the source's host before it is sent."""
         source, wanted = self._params.source, self._settings.staging_dir
         free = self._found.source.place.free if self._found.source else None
@@ -146,9 +234,6 @@ class Means:
         if method not in (CloneMethod.STREAM, CloneMethod.STAGED):
             return Way(zstd=False)
         ciphers, fast = "", None
-        missing = [label for label in (params.source, params.target) if not self._has(label, "zstd")]
-        if missing and wanted is Compression.ZSTD:
-            self._complain(*(f"{label} has no zstd: install it" for label in missing))
         if direct and bandwidth is None:
             source = self._host(params.source)
             if self._hardware_aes:
@@ -157,12 +242,18 @@ class Means:
             if fast is None:
                 fast = await peer.rate(self._operation, source, params.target, "")
         slow = fast is None or fast < peer.FAST_LINK
-        packed = not missing and (wanted is Compression.ZSTD or (wanted is Compression.AUTO and slow))
+        packed = not self._without_zstd and (
+            wanted is Compression.ZSTD or (wanted is Compression.AUTO and slow)
+        )
         return Way(zstd=packed, ciphers=ciphers, rate=fast)
 
-    def relay_fits(self, method: CloneMethod) -> None:
+    @property
+    def _path(self) -> Transfer:
+        return self._params.transfer or self._settings.transfer
+
+    def _path_fits(self, method: CloneMethod) -> None:
         """Only a stream can go through this host; who asks for that path must not get another."""
-        if self._params.transfer is not Transfer.RELAY or method is CloneMethod.STREAM:
+        if self._path is not Transfer.RELAY:
             return
         how = {
             CloneMethod.STAGED: "a staged copy goes from node to node, by rsync",
@@ -171,10 +262,9 @@ class Means:
         if method in how:
             self._complain(f"{how[method]}, never through this host: choose stream, or another path")
 
-    async def direct(self, method: CloneMethod, bandwidth: int | None) -> bool:
+    async def _direct(self, method: CloneMethod, bandwidth: int | None) -> bool:
         """Whether the bytes can go from node to node; why not is a complaint only if that was demanded."""
-        params = self._params
-        wanted = params.transfer or self._settings.transfer
+        params, wanted = self._params, self._path
         staged = method is CloneMethod.STAGED
         if wanted is Transfer.RELAY and not staged:
             return False

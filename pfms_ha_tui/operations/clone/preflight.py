@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import humanize
 
 from pfms_ha_tui.cluster.observation import IoState, ProcessState
-from pfms_ha_tui.config.settings import LEAST_BANDWIDTH, MOST_THREADS, CloneMethod
+from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.parsing import integer, is_on, text
-from pfms_ha_tui.operations.clone import plugin
 from pfms_ha_tui.operations.clone.host import Host, client_check, host_of
 from pfms_ha_tui.operations.clone.means import Findings, Means
 from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan
 from pfms_ha_tui.operations.clone.proof import Place, insane, look, prove
+from pfms_ha_tui.operations.clone.room import lack_of_room
 from pfms_ha_tui.operations.clone.servers import (
     applies_in_parallel,
     has_slaves,
@@ -26,9 +27,8 @@ from pfms_ha_tui.operations.clone.servers import (
 from pfms_ha_tui.operations.clone.tools import Tool
 from pfms_ha_tui.operations.context import NOWHERE, ClusterOperation
 
-_SPARE = 1.05
-"""A copy needs a little more than the data: the redo log of the writes meanwhile."""
-_SPARE_BYTES = 64 * 2**20
+T = TypeVar("T")
+
 _SLOWEST = 10 * 2**20
 """Bytes per second that a clone is at least expected to make, for the question how long logs must be kept."""
 _PROGRAMS = (*Tool, "mbstream", "xbstream", "zstd", "rsync", "ssh", "pv")
@@ -94,13 +94,11 @@ class Preflight:
             elif isinstance(result, BaseException):
                 raise result
 
-    @property
-    def _scripted(self) -> bool:
-        """Whether the site's own script does the work: where it puts the data is its own business."""
-        return self._params.method is CloneMethod.SCRIPT
-
     def _complain(self, *complaints: str) -> None:
         self._found.complaints += complaints
+
+    def _complain_of_copy(self, *complaints: str) -> None:
+        self._found.of_copies += complaints
 
     def _host(self, label: str) -> Host:
         return host_of(self._operation, label, self._token)
@@ -175,11 +173,18 @@ class Preflight:
     async def _source_place(self) -> None:
         link = await self._operation.link(self._params.source)
         self._found.source = proved = await prove(link, self._host(link.label))
-        if self._scripted:
-            return
-        outside = await kept_outside(link, proved.place)
+        outside = await self._asked_of_copy(kept_outside(link, proved.place))
         if outside:
-            self._complain(f"{link.label}: {outside}: a copy of the datadir alone would not be complete")
+            text = f"{link.label}: {outside}: a copy of the datadir alone would not be complete"
+            self._complain_of_copy(text)
+
+    async def _asked_of_copy(self, question: Awaitable[T]) -> T | None:
+        """The answer; that there is none matters only to a copy of our own."""
+        try:
+            return await question
+        except PfmsError as error:
+            self._complain_of_copy(str(error))
+            return None
 
     async def _target(self) -> None:
         params, found = self._params, self._found
@@ -203,22 +208,23 @@ class Preflight:
                 self._complain(
                     f"{params.target} has slaves of its own: let them follow {params.master} first"
                 )
-            outside = await kept_outside(link, proved.place)
-            if outside and not self._scripted:
-                self._complain(f"{params.target}: {outside}: only a site's own script can clone it")
+            outside = await self._asked_of_copy(kept_outside(link, proved.place))
+            if outside:
+                self._complain_of_copy(f"{params.target}: {outside}: only a site's own script can clone it")
         place = found.target
-        if place is None or self._scripted:
+        if place is None:
             return
-        self._complain(*(f"{params.target}: {reason}" for reason in insane(place)))
-        service = await why_not_service(host, found.target_proved.pid if found.target_proved else None)
+        self._complain_of_copy(*(f"{params.target}: {reason}" for reason in insane(place)))
+        pid = found.target_proved.pid if found.target_proved else None
+        service = await self._asked_of_copy(why_not_service(host, pid))
         if service is not None:
-            self._complain(f"{params.target}: {service}")
+            self._complain_of_copy(f"{params.target}: {service}")
         if not place.may_rename:
-            self._complain(
+            self._complain_of_copy(
                 f"the account on {params.target} may not change {place.path}: use root, or sudo = true"
             )
         if place.left:
-            self._complain(
+            self._complain_of_copy(
                 f"an earlier clone left {place.left.strip()} on {params.target}:"
                 " look whether it is still needed, then remove it"
             )
@@ -288,50 +294,29 @@ class Preflight:
 
     async def _settle(self) -> ClonePlan | None:
         params, found = self._params, self._found
-        settings = self._operation.context.cluster.clone
+        if params.method is not CloneMethod.SCRIPT:
+            self._complain(*found.of_copies)
         source, target = found.source, found.target
         if source is None or target is None:
             return None
         dialect = (await self._operation.link(params.source)).dialect
         means = Means(self._operation, params, found, self._token)
-        method = params.method or settings.method
-        tool: Tool | None = None
-        if method is CloneMethod.AUTO:
-            method = await means.best(dialect)
-        by_tool = method in (CloneMethod.STREAM, CloneMethod.STAGED)
-        if by_tool:
-            tool = means.tool(dialect)
-            if method is CloneMethod.STAGED:
-                await means.staging_room(_room_for(source.place))
-        elif method is CloneMethod.PLUGIN:
-            await means.plugin_fits(dialect)
-        else:
-            await means.script_fits()
-        bandwidth = params.bandwidth if params.bandwidth is not None else settings.bandwidth
-        least = plugin.LEAST_BANDWIDTH if method is CloneMethod.PLUGIN else LEAST_BANDWIDTH
-        if bandwidth and bandwidth < least:
-            self._complain(
-                f"at {humanize.naturalsize(bandwidth)} per second it would never end:"
-                f" {humanize.naturalsize(least, binary=True)} is the least"
-            )
-        threads = params.threads if params.threads is not None else settings.threads
-        if not 1 <= threads <= MOST_THREADS:
-            self._complain(f"{threads} threads are asked for: 1 to {MOST_THREADS} are possible")
-        means.relay_fits(method)
-        direct = by_tool and await means.direct(method, bandwidth or None)
-        way = await means.way(method, direct=direct, bandwidth=bandwidth or None)
+        judged = await means.choose(dialect)
+        self._complain(*judged.complaints)
+        method = judged.method
+        way = await means.way(method, direct=judged.direct, bandwidth=judged.bandwidth)
         give_up = method is not CloneMethod.SCRIPT and self._room(target, source.place)
         proved = found.target_proved
         return ClonePlan(
             token=self._token,
             method=method,
-            tool=tool,
-            direct=direct,
+            tool=judged.tool,
+            direct=judged.direct,
             zstd=way.zstd,
             ciphers=way.ciphers,
             link_rate=way.rate,
-            bandwidth=bandwidth or None,
-            threads=threads,
+            bandwidth=judged.bandwidth,
+            threads=judged.threads,
             datadir=target.path,
             inode=target.inode,
             owner=target.owner.partition(":")[0],
@@ -364,28 +349,15 @@ class Preflight:
 
     def _room(self, target: Place, source: Place) -> bool:
         """Whether there is room for the copy only without the old data, and that was confirmed."""
-        label, needed = self._params.target, _room_for(source)
-        if target.free is None:
-            self._complain(f"how much room {label} has could not be measured")
+        params = self._params
+        lack = lack_of_room(params, target, source)
+        if lack is None or lack.hopeless:
+            self._complain(*([lack.text] if lack is not None else []))
             return False
-        if target.free >= needed:
-            return False
-        short = (
-            f"{label} has {humanize.naturalsize(target.free)} free beside its datadir, the copy of"
-            f" {self._params.source} needs {humanize.naturalsize(needed)}"
-        )
-        if target.free + target.whole < needed:
-            self._complain(f"{short}: make room")
-        else:
-            self._found.cramped = f"{short}; without the old data there is room"
-            if not self._params.give_up_old:
-                self._complain(
-                    f"{short}: make room, or confirm that the old data of {label} is removed before the copy"
-                    " (--give-up-old)"
-                )
-        return self._params.give_up_old
-
-
-def _room_for(source: Place) -> int:
-    """Bytes that a copy takes."""
-    return int(source.size * _SPARE) + _SPARE_BYTES
+        self._found.cramped = f"{lack.text}; without the old data there is room"
+        if not params.give_up_old:
+            self._complain(
+                f"{lack.text}: make room, or confirm that the old data of {params.target} is removed before"
+                " the copy (--give-up-old)"
+            )
+        return params.give_up_old
