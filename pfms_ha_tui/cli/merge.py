@@ -22,6 +22,7 @@ from pfms_ha_tui.worker.archives import is_path
 from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import Order, OrderKind, Plan
 from pfms_ha_tui.worker.protocol_merge import (
+    NO_TIME,
     DryRun,
     Looked,
     MergeQuery,
@@ -209,6 +210,10 @@ def dry_run_lines(found: DryRun) -> Iterator[str]:
         yield ""
         yield f"NOT merged, only archived: configuration that differs on {found.losing}"
         for left in found.left_behind:
+            if left.area == NO_TIME:
+                told = f"{left.created} {'row' if left.created == 1 else 'rows'} of {clean(left.table)}"
+                yield f"  {told} have no time: no window holds them; {clean(found.losing)} stays marked"
+                continue
             names = f": {', '.join(map(clean, left.samples[:5]))}" if left.samples else ""
             more = " …" if len(left.samples) > 5 else ""
             counts = f"{left.created} only there, {left.changed} different"

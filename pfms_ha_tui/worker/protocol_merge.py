@@ -20,6 +20,9 @@ from dataclasses import dataclass
 
 from pfms_ha_tui.operations.view import Progress
 
+NO_TIME = "rows without a time"
+"""A :attr:`LeftBehind.area`: rows of a merged table, which no window holds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MomentQuery:
@@ -195,7 +198,7 @@ class ColumnProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftBehind:
-    """Configuration of one table that is archived, not merged."""
+    """Configuration of one table that is archived, not merged; or rows that are (:data:`NO_TIME`)."""
 
     area: str
     table: str

@@ -160,12 +160,17 @@ def test_an_event_that_was_validated_on_the_master_since_is_the_same_event(
         ("future", "later than the window"),
         ("optional", "tagente_datos_log4x"),
         ("earlier", "begins after"),
+        ("timeless", "without a time, 2 of tagente_datos (they are archived)"),
     ],
 )
 def test_what_a_merge_leaves_on_the_losing_side_is_told(
-    divergence: Divergence, left: str, reason: str | None
+    divergence: Divergence, left: str, reason: str | None, tmp_path: Path
 ) -> None:
     insert(divergence.losing, "tagente_datos", [value(1)])
+    divergence.both("tagente_datos", [{"id_agente_modulo": 1, "datos": 0.5, "utimestamp": 0}])
+    if left == "timeless":
+        timeless = [{"id_agente_modulo": 1, "datos": 0.25, "utimestamp": at} for at in (None, -7)]
+        insert(divergence.losing, "tagente_datos", timeless)
     if left == "future":
         insert(divergence.losing, "tagente_datos", [value(1, WINDOW.end + 7_000)])
     if left == "optional":
@@ -178,6 +183,8 @@ def test_what_a_merge_leaves_on_the_losing_side_is_told(
     tables, newest = job.everything()
     assert newest == (WINDOW.end + 7_000 if left == "future" else BASE + 5)
     assert ("tagente_datos_log4x" in tables) is (left == "optional")
+    saved = job.archive(new_directory(tmp_path, "node2", "node1", 0.0), Control()).configuration
+    assert saved.get("tagente_datos") == (2 if left == "timeless" else None)
 
 
 def test_an_archive_of_another_cluster_is_not_merged(divergence: Divergence, tmp_path: Path) -> None:

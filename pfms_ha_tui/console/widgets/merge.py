@@ -23,7 +23,15 @@ from pfms_ha_tui.console.ink import (
     wrap,
 )
 from pfms_ha_tui.console.widgets.details import heading
-from pfms_ha_tui.worker.protocol_merge import DryRun, LeftBehind, Moment, RowsPerSpan, Split, SplitSide
+from pfms_ha_tui.worker.protocol_merge import (
+    NO_TIME,
+    DryRun,
+    LeftBehind,
+    Moment,
+    RowsPerSpan,
+    Split,
+    SplitSide,
+)
 
 _FACTS = 30
 """Columns for the names of the facts."""
@@ -295,6 +303,10 @@ def _not_merged(found: DryRun, width: int) -> list[Line]:
     areas: dict[str, list[LeftBehind]] = {}
     for one in found.left_behind:
         areas.setdefault(one.area, []).append(one)
+    for one in areas.pop(NO_TIME, []):
+        rows = f"{fmt.plural(one.created, 'row')} of {clean(one.table)} have no time: no window holds them"
+        stays = f"; {clean(found.losing)} stays marked as long as it has them"
+        lines += wrap(line(("  ✖ ", Ink.BAD), (rows, Ink.STRONG), stays), width, indent=4)
     if not areas:
         lines.append(line("  ", ("none: agents, modules, alerts, policies and users are the same", Ink.OK)))
     for area, differences in areas.items():

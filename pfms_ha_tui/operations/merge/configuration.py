@@ -27,6 +27,7 @@ from pfms_ha_tui.operations.merge.literals import (
 )
 from pfms_ha_tui.operations.merge.side import READ_TIMEOUT, Side
 from pfms_ha_tui.operations.merge.tables import TableSchema
+from pfms_ha_tui.operations.merge.timeless import TimelessRows
 
 MOST_ROWS = 200_000
 """A table with more rows than this is not compared, and said to be so."""
@@ -48,6 +49,8 @@ class Area(StrEnum):
     DISCOVERY = "discovery"
     SETTINGS = "settings"
     OTHER = "other"
+    TIMELESS = "rows without a time"
+    """Of a merged table: no window holds them."""
 
 
 _AREAS: tuple[tuple[str, Area], ...] = (
@@ -202,12 +205,16 @@ class ConfigComparison:
         losing: The losing side.
         master: The master.
         merged: Tables that are merged.
+        timeless: Their rows that no window holds.
     """
 
-    def __init__(self, losing: Side, master: Side, merged: Sequence[str]) -> None:
+    def __init__(self, losing: Side, master: Side, merged: Sequence[str], timeless: TimelessRows) -> None:
         self._losing = losing
         self._master = master
         self._merged = frozenset(merged)
+        self._timeless = timeless
+        self._saved: tuple[str, ...] = ()
+        """Merged tables with rows without a time."""
         self._odd: dict[str, list[bytes]] = {}
         """table → keys (or, without a primary key, whole rows) of the losing side that differ."""
 
@@ -218,8 +225,18 @@ class ConfigComparison:
             SqlError: a side cannot be asked.
             MergeCancelled: somebody asked to stop.
         """
-        differences: list[ConfigDifference] = []
-        skipped: list[NotCompared] = []
+        lost = self._timeless.compare(control)
+        self._saved = tuple(one.table for one in lost if one.saved)
+        differences = [
+            ConfigDifference(table=one.table, area=Area.TIMELESS, created=one.rows, changed=0)
+            for one in lost
+            if one.saved
+        ]
+        skipped = [
+            NotCompared(table=one.table, why=f"its {one.rows} rows without a time are too many, or too long")
+            for one in lost
+            if not one.saved
+        ]
         there = self._master.schema()
         for name, schema in sorted(self._losing.schema().items()):
             if name in self._merged or is_state(name):
@@ -240,7 +257,7 @@ class ConfigComparison:
     @property
     def tables(self) -> tuple[str, ...]:
         """Tables with rows that differ, after :meth:`compare`."""
-        return tuple(self._odd)
+        return (*self._saved, *self._odd)
 
     def rows(self, table: str) -> Iterator[list[bytes]]:
         """The losing side's differing rows of a table, as literals of :meth:`columns`.
@@ -248,6 +265,9 @@ class ConfigComparison:
         Raises:
             SqlError: it cannot be asked.
         """
+        if table in self._saved:
+            yield from self._timeless.rows(table)
+            return
         schema = self._losing.schema()[table]
         columns = self.columns(table)
         if not schema.primary:
@@ -263,6 +283,8 @@ class ConfigComparison:
 
     def columns(self, table: str) -> tuple[Column, ...]:
         """Every column of a table on the losing side."""
+        if table in self._saved:
+            return self._timeless.columns(table)
         return self._losing.schema()[table].columns
 
     def _why_not(self, schema: TableSchema, other: TableSchema | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a merge leaves on the losing side: rows later or earlier than its window, tables that were not chosen.
+"""What a merge leaves on the losing side: rows that its window does not hold, tables that were not chosen.
 
 A node that still holds such rows is the only one that has them, however well its merge was proved.
 """
@@ -6,12 +6,15 @@ A node that still holds such rows is the only one that has them, however well it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.nodes.dialect import quote_name
+from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.prepare import prepare
 from pfms_ha_tui.operations.merge.side import READ_TIMEOUT, Side
-from pfms_ha_tui.operations.merge.tables import OPTIONAL, TableSpec, choose
+from pfms_ha_tui.operations.merge.tables import OPTIONAL, TableMapping, TableSpec, choose
+from pfms_ha_tui.operations.merge.timeless import TimelessRows
 from pfms_ha_tui.operations.merge.window import Window
 
 
@@ -42,19 +45,27 @@ def optional_tables(side: Side, since: int | None = None) -> tuple[str, ...]:
 
 
 def left_out(
-    losing: Side, cluster: ClusterSettings, tables: Sequence[str], window: Window, began: float | None
+    losing: Side,
+    master: Side,
+    cluster: ClusterSettings,
+    tables: Sequence[str],
+    window: Window,
+    began: float | None,
+    mappings: Mapping[str, TableMapping] | None = None,
 ) -> str | None:
     """What a merge of ``tables`` and ``window`` leaves on the losing side alone; ``None`` = nothing.
 
     Args:
         losing: The losing side.
-        cluster: Its cluster.
+        master: The master.
+        cluster: Their cluster.
         tables: Those that were merged.
         window: The window that was merged.
         began: Since when the sides are apart; ``None`` = nobody knows.
+        mappings: What was decided about differing columns.
 
     Raises:
-        SqlError: the side cannot be asked.
+        SqlError: a side cannot be asked.
     """
     since = window.start if began is None else min(window.start, int(began))
     # A table that is overwritten in place holds nothing of the past.
@@ -67,7 +78,25 @@ def left_out(
     newest = newest_row(losing, [spec for spec in wanted if spec.table in tables])
     if newest is not None and newest >= window.end:
         return "it has rows that are later than the window"
-    return None
+    return _without_time(losing, master, [spec for spec in wanted if spec.table in tables], window, mappings)
+
+
+def _without_time(
+    losing: Side,
+    master: Side,
+    specs: Sequence[TableSpec],
+    window: Window,
+    mappings: Mapping[str, TableMapping] | None,
+) -> str | None:
+    names = [*(one.table for one in specs), *(child.table for one in specs for child in one.children)]
+    fitted = prepare(specs, losing.schema_of(names), master.schema_of(names), mappings)
+    found = TimelessRows(losing, master, fitted.tables, window).compare(Control())
+    if not found:
+        return None
+    told = ", ".join(f"{one.rows} of {one.table}" for one in found)
+    saved = " (they are archived)" if all(one.saved for one in found) else ""
+    way_out = "give them one, or delete them, and merge again"
+    return f"no window holds its rows without a time, {told}{saved}: {way_out}"
 
 
 def _has_rows(side: Side, spec: TableSpec, since: int | None) -> bool:

@@ -104,8 +104,9 @@ class Merge:
 
     def left_out(self, tables: Sequence[str], began: float | None) -> str | None:
         """What of the losing side a merge of this window and these tables does not cover."""
-        with Side.reader(self.losing, self.cluster) as losing:
-            return left_out(losing, self.cluster, tables, self.request.window, began)
+        window, mappings = self.request.window, self.request.mappings
+        with self._sides() as (losing, master):
+            return left_out(losing, master, self.cluster, tables, window, began, mappings)
 
     def first_difference(self, control: Control, now: int | None = None) -> Window | None:
         """Where the two nodes' data differ, looking back from now."""

@@ -22,6 +22,7 @@ from pfms_ha_tui.operations.merge.reading import Reader, here, there
 from pfms_ha_tui.operations.merge.side import Side
 from pfms_ha_tui.operations.merge.sums import Sums
 from pfms_ha_tui.operations.merge.tables import SchemaDifference, TableMapping, TableSpec
+from pfms_ha_tui.operations.merge.timeless import TimelessRows
 from pfms_ha_tui.operations.merge.window import Window
 
 
@@ -145,7 +146,8 @@ class Survey:
         self.known: Known = match_owners(self.inventory, self.master_inventory, self.established, old_there)
         merged = [spec.table for spec in specs]
         merged += [child.table for spec in specs for child in spec.children]
-        self.configuration = ConfigComparison(losing, master, merged)
+        timeless = TimelessRows(losing, master, self.preparation.tables, window)
+        self.configuration = ConfigComparison(losing, master, merged, timeless)
 
     def plan(self, scouts: tuple[Side, Side], control: Control) -> MergePlan:
         """The dry run.

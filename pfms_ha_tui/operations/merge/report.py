@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pfms_ha_tui.operations.merge.archive import ArchiveSummary
+from pfms_ha_tui.operations.merge.configuration import Area
 from pfms_ha_tui.operations.merge.inventory import Unknown, Why
 from pfms_ha_tui.operations.merge.plan import MergePlan
 from pfms_ha_tui.operations.merge.result import MergeResult
@@ -28,6 +29,9 @@ def plan_lines(plan: MergePlan) -> Iterator[str]:
         remedy = f" ({difference.remedy})" if difference.remedy else ""
         yield f"{'stops the merge: ' if difference.blocking else ''}{where}: {difference.text}{remedy}"
     for area, rows in sorted(plan.left_behind.by_area.items()):
+        if area is Area.TIMELESS:
+            yield f"not merged: {rows} rows of {plan.losing} have no time (they are archived)"
+            continue
         yield f"not merged: {rows} rows of {area} were made or changed on {plan.losing} (they are archived)"
     for skipped_table in plan.left_behind.not_compared:
         yield f"not compared: {skipped_table.table}: {skipped_table.why}"
