@@ -17,7 +17,8 @@ from pfms_ha_tui.operations.merge.bridge import on_thread
 from pfms_ha_tui.operations.merge.control import Control
 from pfms_ha_tui.operations.merge.facts import Known, gather
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
-from pfms_ha_tui.operations.merge.operation import LockLosing, MergeBack, MergeParams, MergeStep
+from pfms_ha_tui.operations.merge.opening import LockLosing, MergeStep
+from pfms_ha_tui.operations.merge.operation import MergeBack, MergeParams
 from pfms_ha_tui.operations.merge.window import Proposal, Window
 from pfms_ha_tui.operations.step import StepRun
 
