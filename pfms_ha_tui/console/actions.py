@@ -168,9 +168,9 @@ ACTIONS: Mapping[str, Action] = {
             run=orders.open_merge, why_not=orders.why_not_merge,
         ),
         Action(
-            id="merge.drop", keys="w", title="Leave the columns out", drop=2,
-            about="Merge: columns that the master cannot take are archived, and left out of the merge.",
-            run=lambda screen: screen.leave_columns_out(), why_not=orders.why_not_orders,
+            id="merge.drop", keys="w", title="Columns that do not fit", drop=2,
+            about="Merge: columns that the master cannot take are left out, archived; or mapped to its own.",
+            run=lambda screen: screen.settle_columns(), why_not=orders.why_not_orders,
         ),
         Action(
             id="merge.clone", keys="c", title="Go on with the clone", drop=0,

@@ -194,6 +194,8 @@ class ColumnProblem:
     blocking: bool
     """Whether nothing is merged until it is repaired or mapped."""
     remedy: str | None = None
+    names: tuple[str, ...] | None = None
+    """Columns that only the master's table has, one of which this one may be; ``None`` = it may not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

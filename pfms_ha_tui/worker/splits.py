@@ -6,7 +6,7 @@ Everything here blocks: it asks the nodes, and is run as a look (:mod:`.looks`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 
 from pfms_ha_tui.cluster.sides import SideEvidence
@@ -17,6 +17,7 @@ from pfms_ha_tui.operations.merge.facts import Known, SplitFacts, gather, warnin
 from pfms_ha_tui.operations.merge.merging import Merge, MergeRequest
 from pfms_ha_tui.operations.merge.plan import MergePlan
 from pfms_ha_tui.operations.merge.report import unknown_text
+from pfms_ha_tui.operations.merge.tables import LACKS_COLUMN, ONLY_THERE, SchemaDifference
 from pfms_ha_tui.operations.merge.window import Window, WindowError, differing, presets
 from pfms_ha_tui.pandora.entities import decode
 from pfms_ha_tui.worker.merges import local_zone, mappings_of, moment_of
@@ -186,6 +187,25 @@ def _skipped(plan: MergePlan) -> tuple[SkippedRows, ...]:
     return tuple(listed)
 
 
+def problems_of(differences: Sequence[SchemaDifference]) -> Iterator[ColumnProblem]:
+    """What differs, with the master's own columns of that table where a column may have been renamed."""
+    for one in differences:
+        lacks = one.column is not None and one.text == LACKS_COLUMN
+        yield ColumnProblem(
+            where=f"{one.table}.{one.column}" if one.column else one.table,
+            text=one.text,
+            blocking=one.blocking,
+            remedy=one.remedy,
+            names=tuple(
+                other.column
+                for other in differences
+                if other.table == one.table and other.column and other.text.startswith(ONLY_THERE)
+            )
+            if lacks
+            else None,
+        )
+
+
 def _told(plan: MergePlan) -> DryRun:
     return DryRun(
         losing=plan.losing,
@@ -203,15 +223,7 @@ def _told(plan: MergePlan) -> DryRun:
             f"{owner} {number} has another name on {plan.master} and is taken for the same: it is older"
             for owner, number in plan.renamed
         ),
-        problems=tuple(
-            ColumnProblem(
-                where=f"{one.table}.{one.column}" if one.column else one.table,
-                text=one.text,
-                blocking=one.blocking,
-                remedy=one.remedy,
-            )
-            for one in plan.differences
-        ),
+        problems=tuple(problems_of(plan.differences)),
         left_behind=tuple(
             LeftBehind(
                 area=one.area.value,

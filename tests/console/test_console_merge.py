@@ -262,6 +262,46 @@ async def test_columns_that_do_not_fit_are_left_out_only_after_a_person_said_so(
         assert screen.wanted.order.drop_columns == ("tevento.custom",)
 
 
+async def test_a_column_with_another_name_on_the_master_is_mapped_here_or_by_the_command_that_is_shown(
+    folder: Path,
+) -> None:
+    lacks = "the master has no such column"
+    script = MergeScript(
+        problems=(
+            ColumnProblem(where="tevento.old", text=lacks, blocking=True, names=("new",)),
+            ColumnProblem(where="tevento.odd", text="int here, text on the master", blocking=True),
+            ColumnProblem(where="tevento.new", text="only the master has it", blocking=False),
+        )
+    )
+    async with wizard(folder, script) as (stage, _):
+        await to_dry_run(stage)
+        await stage.until_text("w leaves the columns out or maps them")
+        screen = stage.app.screen
+        assert isinstance(screen, MergeWizard)
+        command = screen.map_command
+        assert command is not None
+        assert command.endswith(" --drop-column tevento.odd --rename-column tevento.old=new")
+        assert command.startswith("pfms-ha-tui merge --from node2 --into node1 --start @")
+        assert "or, in a shell: pfms-ha-tui merge --from node2" in stage.text()
+        assert screen.page.to_copy() == ("the command", command)
+
+        await stage.press("w")
+        await stage.until_text("They have other names on the master")
+        await stage.press("j", "j", "enter")
+        await stage.until_text("tevento.old=new")
+        await typed(stage, "tevento.other=new")
+        await stage.until_text("is not one of these columns")
+        assert [query.rename_columns for query in script.asked] == [()]
+        script.problems = ()
+        await stage.press("w", "j", "j", "enter")
+        await stage.until_text("Only there: new.")
+        await stage.press("enter")
+        await stage.until_text("would be added")
+        assert script.asked[-1].rename_columns == ("tevento.old=new",)
+        assert screen.wanted.order.rename_columns == ("tevento.old=new",)
+        assert screen.map_command is None
+
+
 async def test_a_node_that_cannot_be_asked_is_told_and_asked_again(folder: Path) -> None:
     script = MergeScript(fault="[/red] connection refused")
     async with wizard(folder, script) as (stage, _):

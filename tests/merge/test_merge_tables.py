@@ -24,6 +24,7 @@ from pfms_ha_tui.operations.merge.tables import (
     fit,
     misfit,
 )
+from pfms_ha_tui.worker.splits import problems_of
 
 
 def column(name: str, full: str, **more: object) -> Column:
@@ -223,3 +224,15 @@ def test_the_children_of_a_table_are_counted_behind_it_and_add_up() -> None:
         ("tevent_comment", 7, 3, 3, 1),
         ("tevent_extended", 2, 2, 0, 0),
     ]
+
+
+def test_a_column_the_master_lacks_may_be_one_that_only_the_master_has() -> None:
+    extra = column("old_name", "int", nullable=True)
+    here = replace(DATA, columns=(*DATA.columns, extra))
+    there = replace(DATA, columns=(*DATA.columns, replace(extra, name="new_name")))
+    _, differences = fit(NUMBERS, here, there)
+    told = {one.where: one.names for one in problems_of(differences)}
+    assert told["tagente_datos.old_name"] == ("new_name",)
+    assert told["tagente_datos.new_name"] is None
+    _, differences = fit(NUMBERS, here, there, TableMapping(rename={"old_name": "new_name"}))
+    assert not any(one.blocking for one in differences), "and mapped so, it fits"

@@ -238,8 +238,8 @@ class ConsoleScreen(Screen[None]):
     def next_severity(self) -> None:
         """Show fewer or more events."""
 
-    def leave_columns_out(self) -> None:
-        """Merge without the columns that do not fit."""
+    def settle_columns(self) -> None:
+        """Merge without the columns that do not fit, or map them."""
 
     def go_on(self) -> None:
         """Begin what follows from what this screen shows."""

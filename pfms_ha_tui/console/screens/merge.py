@@ -18,7 +18,8 @@ from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.actions import bindings
 from pfms_ha_tui.console.ink import as_text, clean
 from pfms_ha_tui.console.scene import Scene
-from pfms_ha_tui.console.screens.dialogs import LineOfText, Question
+from pfms_ha_tui.console.screens.dialogs import LineOfText
+from pfms_ha_tui.console.screens.merge_columns import columns_unfit, command_for, settle
 from pfms_ha_tui.console.screens.merge_pages import DryRunPage, MergePage, SidesPage
 from pfms_ha_tui.console.screens.merge_window import WindowPage
 from pfms_ha_tui.console.screens.order_panel import OrderPanel
@@ -56,6 +57,8 @@ class Wanted:
     """Only these; ``None`` = as configured."""
     left_out: tuple[str, ...] = ()
     """``table.column`` that is archived, not merged."""
+    renamed: tuple[str, ...] = ()
+    """``table.column=column of the master``."""
 
     @property
     def query(self) -> MergeQuery | None:
@@ -70,6 +73,7 @@ class Wanted:
             end=self.end.at,
             tables=self.tables,
             drop_columns=self.left_out,
+            rename_columns=self.renamed,
         )
 
     @property
@@ -85,6 +89,7 @@ class Wanted:
             anyway=self.anyway,
             tables=self.tables,
             drop_columns=self.left_out,
+            rename_columns=self.renamed,
         )
 
 
@@ -259,7 +264,7 @@ class MergeWizard(WizardScreen):
         if not known or "merge_split" in self.faults:
             wanted = self.wanted
             if {losing, into} != {wanted.losing, wanted.into}:  # window and columns were those of other nodes
-                wanted = replace(wanted, start=None, end=None, own_window=False, left_out=())
+                wanted = replace(wanted, start=None, end=None, own_window=False, left_out=(), renamed=())
             self.choose(replace(wanted, losing=losing, into=into, anyway=False))
             self.ask_split(losing, into)
             return
@@ -286,31 +291,17 @@ class MergeWizard(WizardScreen):
     @property
     def unfit(self) -> tuple[str, ...]:
         """``table.column`` that stops the merge, and could be left out."""
-        problems = self.found.problems if self.found is not None else ()
-        return tuple(one.where for one in problems if one.blocking and "." in one.where)
+        return columns_unfit(self.found)
 
-    def leave_columns_out(self) -> None:
-        """Archive the columns that do not fit, merge the rest; after a person said so."""
-        unfit = self.unfit
-        if not unfit:
-            self.console.say("no column stands in the way", "warning")
-            return
+    @property
+    def map_command(self) -> str | None:
+        """The command that merges with the columns mapped; ``None`` while none stands in the way."""
+        query = self.wanted.query
+        return command_for(query, self.found) if query is not None else None
 
-        def answered(answer: str | None) -> None:
-            if answer == "leave-out":
-                self.choose(replace(self.wanted, left_out=(*self.wanted.left_out, *unfit)))
-
-        self.app.push_screen(
-            Question(
-                "Leave the columns out?",
-                [
-                    f"{', '.join(map(clean, unfit))}: what is in there is archived, not merged.",
-                    "The rows are merged without it. Repairing the master's table instead loses nothing.",
-                ],
-                [("stay", "Leave it: the tables are repaired first"), ("leave-out", "Merge without them")],
-            ),
-            answered,
-        )
+    def settle_columns(self) -> None:
+        """Leave the columns that do not fit out of the merge, or map them; after a person said so."""
+        settle(self)
 
     def open_export(self) -> None:
         """The dry run as a text file, for those who have to redo the configuration by hand."""
@@ -331,7 +322,9 @@ class MergeWizard(WizardScreen):
             + (f": {', '.join(map(clean, one.samples))}" if one.samples else "")
             for one in found.left_behind
         ]
-        text = "\n".join((*head, as_text(dry_run_lines(found, _REPORT_WIDTH)), "", *rows, ""))
+        text = "\n".join(
+            (*head, as_text(dry_run_lines(found, _REPORT_WIDTH, self.map_command)), "", *rows, "")
+        )
 
         def written(answer: str | None) -> None:
             if not answer:

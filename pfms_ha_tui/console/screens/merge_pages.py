@@ -175,7 +175,7 @@ class DryRunPage(MergePage):
             return f"every row of {losing} in this window is looked for on {into}."
         if found.blocked:
             key = self.merge.key_for("merge.drop", "w")
-            or_else = f", or {key} leaves the columns out" if self.merge.unfit else ""
+            or_else = f", or {key} leaves the columns out or maps them" if self.merge.unfit else ""
             return f"the tables of the two nodes differ: repair the master's and look again{or_else}."
         return f"what only {losing} has. Read what is skipped, and what is not merged at all."
 
@@ -192,6 +192,10 @@ class DryRunPage(MergePage):
             return "the dry run is not done"
         return "the tables of the two nodes differ" if found.blocked else None
 
+    def to_copy(self) -> tuple[str, str] | None:
+        command = self.merge.map_command
+        return ("the command", command) if command is not None else super().to_copy()
+
     def draw(self, scene: Scene) -> None:  # noqa: ARG002
         self.query_one("#dry-run", Document).paint(lambda width, _h: self._lines(width))
 
@@ -200,7 +204,7 @@ class DryRunPage(MergePage):
         if "merge_dry_run" in merge.faults:
             return self.fault_lines("merge_dry_run", width)
         if merge.found is not None:
-            return dry_run_lines(merge.found, width)
+            return dry_run_lines(merge.found, width, merge.map_command)
         looking = merge.looks.get("merge_dry_run")
         if looking is None or looking.progress is None:
             return [line(("comparing the configuration of both nodes …", Ink.BUSY))]

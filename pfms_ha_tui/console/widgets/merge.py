@@ -234,8 +234,14 @@ def _clock(at: int, pattern: str) -> str:
         return fmt.UNKNOWN
 
 
-def dry_run_lines(found: DryRun, width: int) -> list[Line]:
-    """What would be added, what stays out, and what a merge does not bring over."""
+def dry_run_lines(found: DryRun, width: int, command: str | None = None) -> list[Line]:
+    """What would be added, what stays out, and what a merge does not bring over.
+
+    Args:
+        found: The dry run.
+        width: Columns.
+        command: What maps the columns that stop it, on the command line.
+    """
     losing, master = clean(found.losing), clean(found.master)
     lines: list[Line] = []
     blocking = [one for one in found.problems if one.blocking]
@@ -244,6 +250,8 @@ def dry_run_lines(found: DryRun, width: int) -> list[Line]:
         lines += wrap(line(("✖ stops the merge: ", Ink.BAD), (words, Ink.STRONG)), width, indent=2)
         if one.remedy:
             lines += wrap(line("  ", ("→ ", Ink.KEY), clean(one.remedy)), width, indent=4)
+    if command is not None:
+        lines += wrap(line("or, in a shell: ", (clean(command), Ink.KEY)), width, indent=2)
     if blocking:
         lines.append(EMPTY)
     if found.to_add:

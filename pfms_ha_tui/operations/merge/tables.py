@@ -85,6 +85,10 @@ INCREMENTS = TableSpec(
 )
 LOG4X = TableSpec(table="tagente_datos_log4x", module="id_agente_modulo", new_id="id_tagente_datos_log4x")
 
+LACKS_COLUMN = "the master has no such column"
+ONLY_THERE = "only the master has it"
+"""Beginnings of what is told of a difference: where both are found, a column may have been renamed."""
+
 STANDARD = (NUMBERS, STRINGS, EVENTS)
 OPTIONAL = (INCREMENTS, LOG4X)
 
@@ -250,7 +254,7 @@ def fit(
             generated = name in there.generated
             differ(
                 column.name,
-                "the master computes it" if generated else "the master has no such column",
+                "the master computes it" if generated else LACKS_COLUMN,
                 blocking=True,
                 remedy=f"add it on the master, or map it: drop {column.name}, or rename it",
             )
@@ -275,11 +279,11 @@ def fit(
         if column.name in taken or column.auto_increment:
             continue
         if column.has_default or column.nullable:
-            differ(column.name, "only the master has it: added rows get its default", blocking=False)
+            differ(column.name, f"{ONLY_THERE}: added rows get its default", blocking=False)
         else:
             differ(
                 column.name,
-                "only the master has it, and it has no default",
+                f"{ONLY_THERE}, and it has no default",
                 blocking=True,
                 remedy="give it a default on the master",
             )
