@@ -119,7 +119,7 @@ def _banner(
         text = f"{master.label} is MASTER. {text}" if top.node != master.label else text
     more = len(serious) - 1
     if more and charge is None:
-        text += f" (and {more} more finding{'s' if more > 1 else ''})"
+        text += f" (and {words.plural(more, 'more finding')})"
     return text
 
 

@@ -51,7 +51,7 @@ def _extra(ours: ServerFacts, theirs: ServerFacts) -> str | None:
         extra = extra.without(theirs.server_uuid)
         if not extra:
             return None
-        many = "1 transaction" if extra.count == 1 else f"{extra.count} transactions"
+        many = words.plural(extra.count, "transaction")
         return f"{many} that the master does not have ({words.quoted(str(extra))})"
     replication = channel(ours)
     if replication is None or not replication.gtid or theirs.server_id is None:

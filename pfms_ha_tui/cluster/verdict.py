@@ -292,7 +292,7 @@ class _Judge:
         awaited: list[str] = []
         if self.seen.reach is Reach.REFUSED:
             done, needed = self.seen.attempts, max(1, self.policy.connect_retries)
-            state = f"{self.name} refused {min(done, needed)} of {self._times(needed)}"
+            state = f"{self.name} refused {min(done, needed)} of {words.plural(needed, 'connection')}"
             if not self._refusals_complete():
                 awaited.append("the next attempt")
             if not self._gone_confirmed(process):
@@ -345,11 +345,9 @@ class _Judge:
             Reach.UNREACHABLE: "no answer from its address",
         }.get(self.seen.reach, "no answer")
 
-    def _times(self, count: int) -> str:
-        return "1 connection" if count == 1 else f"{count} connections"
-
     def _evidence(self) -> tuple[str, ...]:
-        tries = f"; refused {self._times(self.seen.attempts)}" if self.seen.reach is Reach.REFUSED else ""
+        refused = words.plural(self.seen.attempts, "connection")
+        tries = f"; refused {refused}" if self.seen.reach is Reach.REFUSED else ""
         lines = [f"From here: {self._failure()}{tries}; silent for {words.seconds(self._silence())}."]
         lines += [words.sentence(voice.text) for voice in self.voices]
         lines += [

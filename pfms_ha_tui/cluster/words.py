@@ -24,6 +24,11 @@ def seconds(value: float) -> str:
     return f"{hours // 24} d"
 
 
+def plural(count: int, word: str, many: str | None = None) -> str:
+    """``1 node``, ``2 nodes``; ``many`` where a mere s is not enough."""
+    return f"{count} {word}" if count == 1 else f"{count} {many or word + 's'}"
+
+
 def size(value: int) -> str:
     """A number of bytes in decimal units: ``812 B``, ``3.2 MB``."""
     if value < 1000:

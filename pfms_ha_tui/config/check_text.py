@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 
+from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.config.faults import SettingsError, clean
 from pfms_ha_tui.config.kinds import Duration, Kind, Size, spell
 from pfms_ha_tui.config.options import CLUSTER, CONSOLE, WORKER, Option
@@ -30,8 +31,7 @@ def render_check(outcome: Settings | ConfigError) -> str:
 
 
 def _faulty(error: ConfigError) -> Iterator[str]:
-    count = len(error.faults)
-    yield "1 fault in the settings" if count == 1 else f"{count} faults in the settings"
+    yield f"{plural(len(error.faults), 'fault')} in the settings"
     for fault in error.faults:
         yield f"  ✖ {clean(fault)}"
     if isinstance(error, SettingsError):
@@ -41,7 +41,7 @@ def _faulty(error: ConfigError) -> Iterator[str]:
 
 def _sound(settings: Settings) -> Iterator[str]:
     nodes = sum(len(cluster.nodes) for cluster in settings.clusters)
-    yield f"The settings are sound: {_count(len(settings.clusters), 'cluster')}, {_count(nodes, 'node')}."
+    yield f"The settings are sound: {plural(len(settings.clusters), 'cluster')}, {plural(nodes, 'node')}."
     yield from _warnings(settings.warnings)
     yield from _files(settings.files)
     yield from ("", "[worker]")
@@ -144,7 +144,3 @@ def _files(files: Iterable[Path]) -> Iterator[str]:
 
 def _line(key: str, value: str, note: str | None) -> str:
     return f"  {key:<{_KEY}} {value:<{_VALUE}} {note or ''}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
+from pfms_ha_tui.cluster.words import plural as plural
 
 NOTHING = "—"
 """Does not apply, or is not known."""
@@ -174,11 +175,6 @@ def moment(at: float, now: float) -> str:
 def full_moment(at: float) -> str:
     """When something happened, in full: ``2025-11-27 02:11:46 CET``."""
     return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S} {zone(at)}"
-
-
-def plural(count: int, word: str, many: str | None = None) -> str:
-    """``1 node``, ``2 nodes``."""
-    return f"{count} {word}" if count == 1 else f"{count} {many or word + 's'}"
 
 
 def _leading_digits(count: float) -> int:

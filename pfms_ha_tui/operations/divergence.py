@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.config.settings import ClusterSettings, NodeSettings
 from pfms_ha_tui.operations.binlog_events import (
@@ -54,9 +55,9 @@ class Survey:
         """For a person: how many, when, which tables."""
         if not self.count:
             return f"nothing follows {self.start}"
-        what = "1 transaction" if self.count == 1 else f"{self.count} transactions"
+        what = words.plural(self.count, "transaction")
         rows = ", ".join(
-            f"{table} {'?' if number is None else number} row{'' if number == 1 else 's'}"
+            f"{table} {'? rows' if number is None else words.plural(number, 'row')}"
             for table, number in self.tables.items()
         )
         return f"{what} after {self.start} ({self.window()}): {rows}"

@@ -8,6 +8,7 @@ from typing import Self
 
 import msgspec
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.observation import IoState
 from pfms_ha_tui.config.settings import HookEvent
 from pfms_ha_tui.errors import OperationError
@@ -114,7 +115,7 @@ class LockReturned(Step):
         promotion = None if self.by_person else await self._promotion()
         await run.note(promotion=promotion, locked=True)
         killed = await lock_node(self.operation, self.node or "")
-        return f"{self.node} is read-only, {killed} client sessions ended"
+        return f"{self.node} is read-only, {words.plural(killed, 'client session')} ended"
 
     async def undo(self, run: StepRun) -> str | None:  # noqa: ARG002
         """It stays locked: whatever comes next, an old master takes no writes."""

@@ -64,7 +64,7 @@ class Loss:
         size = "an unknown amount" if self.bytes is None else words.size(self.bytes)
         if self.transactions is None:
             return f"{self.candidate} has not received {size} of changes; how many transactions is unknown"
-        many = "1 transaction" if self.transactions == 1 else f"{self.transactions} transactions"
+        many = words.plural(self.transactions, "transaction")
         time = ""
         if self.seconds is not None and self.transactions > 1:
             time = " of less than a second" if self.seconds < 1 else f" of {words.seconds(self.seconds)}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.observation import IoState
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.nodes.connection import SqlSession
 from pfms_ha_tui.nodes.failures import SqlError
-from pfms_ha_tui.nodes.parsing import integer, text
+from pfms_ha_tui.nodes.parsing import integer
 from pfms_ha_tui.operations.access import Link
 from pfms_ha_tui.operations.context import ClusterOperation
 from pfms_ha_tui.pandora import hosts_file
@@ -134,7 +135,7 @@ async def _transactions(operation: ClusterOperation, master: Link, *, kill_long:
     spared = {*operation.spared(master.label), master.connection_id}
     return [
         f"session {row['id']} on {master.label} has had a transaction open for {row['seconds']} s"
-        f" ({text(row, 'changed')} rows changed), which would be rolled back"
+        f" ({words.plural(integer(row, 'changed') or 0, 'row')} changed), which would be rolled back"
         for row in rows
         if integer(row, "id") not in spared
     ]

@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.coordinates import BinlogPosition
 from pfms_ha_tui.cluster.observation import Replication
 from pfms_ha_tui.config.settings import HookEvent, NodeSettings
@@ -275,7 +276,7 @@ class LockMaster(_SwitchoverStep):
         killed = await link.kill_clients(spared)
         still = await self._standing_still(run)
         await run.note(paused_at=began, received=still, received_read=still)
-        return f"stands still at {still}, {killed} client sessions ended"
+        return f"stands still at {still}, {words.plural(killed, 'client session')} ended"
 
     async def _standing_still(self, run: StepRun) -> BinlogPosition:
         """Two equal samples; a client that may write in spite of read-only is ended and looked for again."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.config.settings import Settings
 from pfms_ha_tui.operations.merge.archive import Archive, ArchiveSummary
 from pfms_ha_tui.operations.merge.ledger import MergeState, load_state
@@ -89,7 +90,9 @@ def archive_facts(path: Path, *, check: bool) -> ArchiveFacts:
             archive.check()
         summary = archive.summary
     facts = _facts(path.parent, load_state(path.parent), summary, None)
-    refused = tuple(f"{one.table}: {len(one.rows)} rows: {one.reason}" for one in quarantined(path.parent))
+    refused = tuple(
+        f"{one.table}: {words.plural(len(one.rows), 'row')}: {one.reason}" for one in quarantined(path.parent)
+    )
     return replace(facts, refused=refused)
 
 

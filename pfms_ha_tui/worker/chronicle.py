@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.diagnosis import DiagnosisKind, Finding, Severity
 from pfms_ha_tui.cluster.observation import IoState, NodeObservation, Reach, Replication, SshState
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, SyncState
@@ -145,7 +146,7 @@ class Chronicle:
                 # A verdict that was counted may be another one by now: then it is no verdict any more.
                 past = key in self._verdicts and key != self._verdict
                 now = "the last time" if past else "now"
-                times = f"changed {topic.untold} more times in {mono - topic.since:.0f} s"
+                times = f"changed {words.plural(topic.untold, 'more time')} in {mono - topic.since:.0f} s"
                 yield Draft(
                     node=last.node,
                     severity=last.severity,

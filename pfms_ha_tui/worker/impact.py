@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.candidates import received_more
 from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot
 from pfms_ha_tui.cluster.topology import slaves_of
@@ -33,9 +34,11 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
     match order.kind:
         case OrderKind.SWITCHOVER:
             clients = master.facts.threads_connected if master.facts is not None else None
-            many = "an unknown number of" if clients is None else str(clients)
+            many = (
+                "an unknown number of connections" if clients is None else words.plural(clients, "connection")
+            )
             return (
-                f"{master.label} has {many} connections now; those of clients are ended.",
+                f"{master.label} has {many} now; those of clients are ended.",
                 f"Nobody can write from the moment {master.label} is locked until {order.target} is open.",
             )
         case OrderKind.CLONE:

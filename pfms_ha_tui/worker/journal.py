@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.cluster.event import Event, LagSample
 from pfms_ha_tui.errors import WorkerError
@@ -102,10 +103,10 @@ class Journal:
         if self._trouble is None:
             return None
         dropped = self._backlog.dropped
-        lost = f", {dropped} older ones had to be dropped" if dropped else ""
+        lost = f", {words.plural(dropped, 'older one')} had to be dropped" if dropped else ""
         return (
             f"the journal cannot be written ({self._trouble}):"
-            f" {self._backlog.event_count} events are kept in memory{lost}"
+            f" {words.plural(self._backlog.event_count, 'event is', 'events are')} kept in memory{lost}"
         )
 
     @property
@@ -364,7 +365,8 @@ class Journal:
         if self._trouble is None:
             return
         self._trouble = None
-        lost = f"{self._backlog.dropped} events were lost" if self._backlog.dropped else "nothing was lost"
+        dropped = self._backlog.dropped
+        lost = words.plural(dropped, "event was lost", "events were lost") if dropped else "nothing was lost"
         self._backlog.dropped = 0
         log.warning("the journal is written again, %s", lost)
         self.add_event(

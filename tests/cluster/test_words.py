@@ -8,6 +8,15 @@ from pfms_ha_tui.cluster import words
 
 
 @pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "0 client sessions"), (1, "1 client session"), (2, "2 client sessions")],
+)
+def test_one_is_not_several(count: int, expected: str) -> None:
+    assert words.plural(count, "client session") == expected
+    assert words.plural(count, "event is", "events are") == f"{count} event{' is' if count == 1 else 's are'}"
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         (0, "0 s"),

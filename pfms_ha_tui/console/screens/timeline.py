@@ -9,6 +9,7 @@ from textual.binding import BindingType
 
 from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.cluster.event import Event
+from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.actions import bindings
 from pfms_ha_tui.console.ink import Ink, Line, line
 from pfms_ha_tui.console.scene import Scene
@@ -52,7 +53,7 @@ class TimelineScreen(ConsoleScreen):
         super().show(scene)
         self._events = self._choice.of(scene.events, self.words, self._level)
         events = self.query_one("#events", Listing)
-        title = f"Timeline · {len(scene.events)} events" if scene.events else "Timeline"
+        title = f"Timeline · {fmt.plural(len(scene.events), 'event')}" if scene.events else "Timeline"
         if self._level is not None:
             title += f" · {_LEVEL_WORDS[self._level]}"
         if self.words or self._level is not None:

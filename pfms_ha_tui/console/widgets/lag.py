@@ -49,7 +49,7 @@ def lag_lines(scene: Scene, width: int, height: int) -> list[Line]:
         if len(lines) >= height:
             break
         if index == height - 1 and len(slaves) > height:
-            lines.append(line((f"… and {len(slaves) - index} more slaves", Ink.DIM)))
+            lines.append(line((f"… and {fmt.plural(len(slaves) - index, 'more slave')}", Ink.DIM)))
             break
         lines += lag_graph(scene, node, width, each)
     return lines

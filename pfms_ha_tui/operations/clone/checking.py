@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import humanize
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.errors import PfmsError
 from pfms_ha_tui.nodes.dialect import Dialect
@@ -108,4 +109,4 @@ def _way(plan: ClonePlan) -> str:
     packed = ", compressed by zstd" if plan.zstd else ""
     if not plan.zstd and plan.link_rate is not None and plan.link_rate >= FAST_LINK:
         packed = f", not compressed: the link carries {humanize.naturalsize(plan.link_rate, binary=True)}/s"
-    return f"{plan.method} with {plan.tool} in {plan.threads} threads, {way}{packed}{limit}"
+    return f"{plan.method} with {plan.tool} in {words.plural(plan.threads, 'thread')}, {way}{packed}{limit}"

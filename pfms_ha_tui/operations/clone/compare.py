@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.nodes.dialect import quote_name
 from pfms_ha_tui.nodes.failures import SqlError
@@ -68,7 +69,8 @@ async def compare(operation: ClusterOperation, source: str, target: str, run: St
     for done, one in enumerate(ranges):
         run.progress(done, len(ranges), "ranges")
         rows += await _same(one, ours, theirs, run)
-    return f"{rows} rows in {len({one.table for one in ranges})} tables are the same on {source} and {target}"
+    what = f"{words.plural(rows, 'row')} in {words.plural(len({one.table for one in ranges}), 'table')}"
+    return f"the same on {source} and {target}: {what}"
 
 
 async def _same(one: Range, source: Link, target: Link, run: StepRun) -> int:
@@ -94,9 +96,9 @@ async def _same_rows(one: Range, source: Link, target: Link, run: StepRun) -> in
         if copied == before:
             return before[0] or 0
         if await _sum(source, one) == before:
+            rows = words.plural(copied[0] or 0, "row")
             raise OperationError(
-                f"{one.table} differs from {source.label}'s: {copied[0]} rows instead of {before[0]},"
-                " or other values",
+                f"{one.table} differs from {source.label}'s: {rows} instead of {before[0]}, or other values",
                 node=target.label,
                 code="differs",
             )
