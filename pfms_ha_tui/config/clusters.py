@@ -272,7 +272,8 @@ class _ClusterReader:
             self._fault(complaint.key, complaint.reason, hint=complaint.hint)
             return
         raw = source.table["nodes"]
-        own = isinstance(raw, list) and place < len(raw) and complaint.key in raw[place]
+        node = raw[place] if isinstance(raw, list) and place < len(raw) else None
+        own = isinstance(node, Mapping) and complaint.key in node
         if own or complaint.key not in source.table:
             self._fault(complaint.key, complaint.reason, hint=complaint.hint, below=("nodes", place))
         else:

@@ -430,6 +430,7 @@ def test_an_almost_right_variable_is_warned_about(tmp_path: Path) -> None:
         ('ssh_user = "a\\tb"', "is longer than"),
         ("nodes = 1", "expects tables"),
         ("nodes = [1]", "expects a table"),
+        ("nodes = [{}, 0, {}]", "expects a table"),
         ("hooks = 1", "expects a table"),
         ("merge_tables = [{}]", "is missing"),
         ('witnesses = [{ host = "a" }]', "is missing"),
