@@ -290,6 +290,7 @@ class _Judge:
 
     def _suspect(self, process: ProcessState) -> Verdict:
         awaited: list[str] = []
+        instead: list[str] = []
         if self.seen.reach is Reach.REFUSED:
             done, needed = self.seen.attempts, max(1, self.policy.connect_retries)
             state = f"{self.name} refused {min(done, needed)} of {words.plural(needed, 'connection')}"
@@ -298,27 +299,41 @@ class _Judge:
             if not self._gone_confirmed(process):
                 awaited += self._unheard() or ["a second opinion, which nobody can give"]
         elif self._may_be_hung(process):
-            state = (
-                f"{self.name} gives no answer: {words.seconds(self._silence())} of "
-                f"{words.seconds(self.policy.unresponsive_after)}"
-            )
-            if not self._hung_confirmed(process):
-                awaited += self._unheard() or self._missing_for_unreachable()
+            silence, enough = words.seconds(self._silence()), words.seconds(self.policy.unresponsive_after)
+            if self._hung_for_long():
+                state = f"{self.name} has given no answer for {silence}"
+                instead = self._missing_for_unreachable()
+            else:
+                state = f"{self.name} gives no answer: {silence} of {enough}"
+            awaited += self._missing_for_hung(process)
         else:
             state = f"{self.name} does not answer ({self._failure()})"
             awaited += self._missing_for_unreachable()
         waiting = f"; waiting for {words.labels(awaited)}" if awaited else ""
+        waiting += f"; or for {words.labels(instead)}" if instead else ""
         return Verdict(
             case=Case.SUSPECT,
             text=f"{state}{waiting}. Nothing is decided yet.",
             evidence=self._evidence(),
-            awaited=tuple(awaited),
+            awaited=(*awaited, *instead),
         )
 
     def _may_be_hung(self, process: ProcessState) -> bool:
-        if ssh_up(self.master, self.snapshot, _SHELL_FRESH) is not True:
-            return False
-        return self.seen.reach is Reach.HUNG or process is ProcessState.FROZEN
+        """Whether the shorter time may decide: its host could be asked, or has not been yet."""
+        up, shell = ssh_up(self.master, self.snapshot, _SHELL_FRESH), self.master.shell
+        if up is None and self.seen.reach is Reach.HUNG:
+            # The first look within the fault is on its way.
+            return shell is not None and shell.state is not SshState.OFF and not self._hung_for_long()
+        return up is True and (self.seen.reach is Reach.HUNG or process is ProcessState.FROZEN)
+
+    def _missing_for_hung(self, process: ProcessState) -> list[str]:
+        missing = self._unheard()
+        if self._hung_for_long() and not missing and not self._host_answers():
+            missing.append(f"SSH to its host to work for {words.seconds(_HOST_SETTLING)}")
+        heard = process is ProcessState.FROZEN or bool(self._lost_through_hosts())
+        if not heard and not missing:
+            missing.append("another node's host that gets no answer either")
+        return missing
 
     def _unheard(self) -> list[str]:
         """Voices that could still confirm it, as what is waited for."""

@@ -255,6 +255,34 @@ class TestHung:
         assert made.kind() is DiagnosisKind.MASTER_SUSPECT
         assert made.action() is Action.NONE
 
+    @pytest.mark.parametrize("process", [ProcessState.FROZEN, ProcessState.RUNNING])
+    @pytest.mark.parametrize("looked", [True, False])
+    def test_while_it_may_hang_the_time_is_said_that_decides(
+        self, process: ProcessState, looked: bool
+    ) -> None:
+        made = lab()
+        made.freeze("node1")
+        made.servers["node1"].process = process
+        if not looked:
+            made.servers["node1"].looked_at = made.mono - 40
+        for step in (0.2, 1.0, 1.0, 1.0, 1.0):
+            made.tick(step)
+            assert made.kind() is DiagnosisKind.MASTER_SUSPECT
+            assert " s of 5 s" in made.diagnosis.text
+            assert "60 s" not in made.diagnosis.text
+            assert ("a look at its host" in made.diagnosis.text) is not looked
+
+    def test_once_that_time_is_over_both_ways_to_a_verdict_are_said(self) -> None:
+        made = lab()
+        made.freeze("node1")
+        made.servers["node1"].process = ProcessState.RUNNING
+        made.ticks(6)
+        assert made.diagnosis.text == (
+            "node1 has given no answer for 6 s; waiting for another node's host that gets no answer either;"
+            " or for 60 s without a sign of life (6 s so far), another node that cannot reach it either"
+            " and node2, whose connection to it is still open. Nothing is decided yet."
+        )
+
     def test_without_ssh_to_kill_it_it_counts_as_unreachable(self) -> None:
         made = lab()
         made.freeze("node1")
