@@ -13,7 +13,8 @@ import msgspec
 
 from pfms_ha_tui.cli.archive import span
 from pfms_ha_tui.cli.exits import Exit
-from pfms_ha_tui.cli.orders import Ordering, chosen_cluster, progress_words
+from pfms_ha_tui.cli.following import progress_words
+from pfms_ha_tui.cli.orders import Ordering, chosen_cluster
 from pfms_ha_tui.console.format import number
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import OperationError

@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from pfms_ha_tui.cli import following
 from pfms_ha_tui.cli.exits import Exit
+from pfms_ha_tui.cli.following import step_line
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.config import console_access
-from pfms_ha_tui.console.format import latency, number, rate, share, size, span
-from pfms_ha_tui.console.glyphs import STEP
+from pfms_ha_tui.console.format import span
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import OperationError, WorkerError
-from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
+from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker.client import EventsUpdate, Goodbye, StateUpdate, WorkerClient
 from pfms_ha_tui.worker.protocol import (
     BEGIN_WITHIN,
@@ -32,11 +33,6 @@ from pfms_ha_tui.worker.protocol import (
     SetMode,
     Start,
 )
-
-QUIET_FOR = 10.0
-"""Seconds without a state after which the ledger is asked how the operation stands."""
-
-_GOES_ON = (OperationState.RUNNING, OperationState.PLANNED)
 
 
 def order(arguments: argparse.Namespace) -> int:
@@ -203,11 +199,11 @@ class Ordering:
             try:
                 if begun.state is OperationState.PLANNED:
                     begun = await self._its_turn(client, order, asked_at)
-                return self._end(await self._followed(client, order.cluster, begun))
+                return self._end(await following.followed(client, order.cluster, begun))
             except asyncio.CancelledError:
                 sys.stderr.write(
                     f"{clean(begun.title)} goes on without this command: o on the console shows it,"
-                    " x there cancels it\n"
+                    " pfms-ha-tui cancel ends it\n"
                 )
                 raise
             except WorkerError as error:
@@ -249,7 +245,7 @@ class Ordering:
         while True:
             seen: list[OperationView] = []
             try:
-                async with asyncio.timeout(QUIET_FOR):
+                async with asyncio.timeout(following.QUIET_FOR):
                     update = await anext(updates)
             except TimeoutError:
                 seen = await client.call(
@@ -270,36 +266,6 @@ class Ordering:
                 since = view.started_at or 0.0
                 if view.title.startswith(title) and since >= asked_at and not view.dry_run:
                     return view
-
-    async def _followed(self, client: WorkerClient, cluster: str, begun: OperationView) -> OperationView:
-        """The operation's end; its steps are printed as they pass."""
-        printer = _StepPrinter()
-        view = begun
-        printer.show(view)
-        updates = client.subscribe()
-        while view.state in _GOES_ON:
-            try:
-                async with asyncio.timeout(QUIET_FOR):
-                    update = await anext(updates)
-            except TimeoutError:
-                view = await self._asked(client, cluster, begun)
-                updates = client.subscribe()
-                continue
-            if isinstance(update, Goodbye):
-                raise WorkerError("the worker stops; the operation goes on when it is started again")
-            if not isinstance(update, StateUpdate) or update.state.name != cluster:
-                continue
-            shown = update.state.operation
-            if shown is not None and shown.id == begun.id:
-                view = shown
-            elif shown is not None and shown.id > begun.id:
-                view = await self._asked(client, cluster, begun)
-            printer.show(view)
-        return view
-
-    async def _asked(self, client: WorkerClient, cluster: str, begun: OperationView) -> OperationView:
-        past = await client.call("operations", OperationsQuery(cluster=cluster), list[OperationView])
-        return next((view for view in past if view.id == begun.id), begun)
 
     def _end(self, view: OperationView) -> int:
         if self._arguments.json:
@@ -338,24 +304,6 @@ async def typed(question: str, wanted: str) -> None:
         raise OperationError("nothing was done", code="unconfirmed")
 
 
-class _StepPrinter:
-    """Prints each change of a step once, on stderr."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, tuple[StepState, str]] = {}
-
-    def show(self, view: OperationView) -> None:
-        for step in view.steps:
-            running = step.state is StepState.RUNNING
-            words = progress_words(step.progress) if step.progress is not None and running else ""
-            now = (step.state, words)
-            if step.state is StepState.WAITING or self._said.get(step.name) == now:
-                continue
-            self._said[step.name] = now
-            sys.stderr.write(_step_line(step) + (f"  {words}" if words else "") + "\n")
-        sys.stderr.flush()
-
-
 def _plan_lines(plan: Plan) -> Iterator[str]:
     yield clean(plan.operation.title)
     for sentence in plan.impact:
@@ -370,26 +318,4 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
 def _rehearsed_lines(view: OperationView) -> Iterator[str]:
     yield "rehearsed, nothing was changed:"
     for step in view.steps:
-        yield f"  {_step_line(step)}"
-
-
-def _step_line(step: StepView) -> str:
-    sign = STEP[step.state]
-    took = ""
-    if step.started_at is not None and step.finished_at is not None:
-        took = f" ({latency(step.finished_at - step.started_at)})"
-    text = f": {clean(step.text)}" if step.text else ""
-    return f"{sign.glyph} {clean(step.title)}{text}{took}"
-
-
-def progress_words(progress: Progress) -> str:
-    """How far a step is, in one line."""
-    amount = size(progress.done) if progress.unit == "bytes" else f"{number(progress.done)} {progress.unit}"
-    parts = [amount]
-    if progress.total:
-        parts.insert(0, share(progress.done, progress.total))
-    if progress.rate is not None:
-        parts.append(rate(progress.rate, progress.unit))
-    if progress.eta is not None:
-        parts.append(f"{span(round(progress.eta))} left")
-    return " · ".join(parts)
+        yield f"  {step_line(step)}"

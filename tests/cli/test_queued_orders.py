@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 import pytest
 
-from pfms_ha_tui.cli import orders
+from pfms_ha_tui.cli import following, orders
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cli.orders import order
 from pfms_ha_tui.cli.parser import build_parser
@@ -75,7 +75,7 @@ class Busy:
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(orders, "QUIET_FOR", 0.05)
+    monkeypatch.setattr(following, "QUIET_FOR", 0.05)
     monkeypatch.setattr(orders, "console_access", lambda _: SimpleNamespace(socket=Path("worker.sock")))
     return monkeypatch
 
