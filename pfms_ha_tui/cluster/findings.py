@@ -120,7 +120,10 @@ def _about_slave(
         return
     if now.read_only is False:
         yield _writable(name)
-    found = _channel_findings(history, node, now.replication[0], master, policy)
+    moved = facts.roles_moved_at is not None and (
+        node.observation is None or node.observation.mono <= facts.roles_moved_at
+    )
+    found = _channel_findings(history, node, now.replication[0], master, policy, moved=moved)
     if name in facts.diverged or extra is not None:
         remedy = f"Save and merge what only {name} holds, then resync it."
     elif node.sync.state is SyncState.FAILED or name in facts.failed_resync:
@@ -203,10 +206,13 @@ def _channel_findings(
     replication: Replication,
     master: NodeState | None,
     policy: Policy,
+    *,
+    moved: bool,
 ) -> Iterable[Finding]:
+    """What is wrong with one channel; while roles are ``moved`` by us, it may still follow the old master."""
     snapshot, name = history[-1], node.label
     source = source_of(snapshot, node)
-    if source is None or (master is not None and source.label != master.label):
+    if source is None or (master is not None and source.label != master.label and not moved):
         yield _foreign(node, replication, source, master)
         if source is None:
             return

@@ -164,6 +164,9 @@ class JournalFacts:
     """Wall time of the last failover that is neither acknowledged nor undone."""
     operation: str | None = None
     """One sentence naming the operation that is running."""
+    roles_moved_at: float | None = None
+    """Monotonic time at which an operation of ours was last seen to move roles; ``None`` once that is over:
+    whom a node was seen to follow before is no news."""
     failed_resync: tuple[str, ...] = ()
     """Labels excluded from every candidate list until they are resynced."""
     diverged: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pfms_ha_tui.cluster.assemble import NodeSpec, assemble
@@ -272,7 +273,9 @@ class ClusterMonitor:
         )
         self._records_unjudged.clear()
         self.history = self._history.add(snapshot, policy)
-        judgement = self._judge(self.history, policy, self.memory.facts())
+        moved = snapshot.mono if self.memory.changes_roles else self._changed_at
+        facts = replace(self.memory.facts(), roles_moved_at=moved)
+        judgement = self._judge(self.history, policy, facts)
         self.facts = judgement.facts
         found = self.memory.learn(judgement.facts)
         if found is not None and self._adoption is None:

@@ -334,6 +334,24 @@ def test_a_slave_of_a_slave_is_named() -> None:
     ]
 
 
+def test_while_we_move_roles_a_slave_that_still_follows_the_old_master_is_expected() -> None:
+    lab = settled(3)
+    lab.servers["node1"].reach = Reach.REFUSED
+    lab.servers["node2"].follows, lab.servers["node2"].read_only = None, False
+    lab.tick(0.1)
+    lab.facts = replace(lab.facts, operation="failover to node2 is running", roles_moved_at=lab.mono)
+    assert lab.findings(DiagnosisKind.FOREIGN_MASTER) == []
+    lab.facts = replace(lab.facts, operation=None)
+    assert lab.findings(DiagnosisKind.FOREIGN_MASTER) == [], "it was not asked again since"
+    lab.tick(0.1)
+    assert [one.node for one in lab.findings(DiagnosisKind.FOREIGN_MASTER)] == ["node3"]
+    lab.servers["node3"].follows = "192.0.2.9"
+    lab.tick(0.1)
+    lab.facts = replace(lab.facts, roles_moved_at=lab.mono)
+    (stranger,) = lab.findings(DiagnosisKind.FOREIGN_MASTER)
+    assert "no node of this cluster" in stranger.text, "that is none of our doing"
+
+
 def test_text_from_a_server_stays_plain_and_short() -> None:
     lab = settled()
     lab.servers["node2"].sync = Sync(state=SyncState.FAILED, reason="[red]\x1b[31m" + "x" * 4000 + "\nline")

@@ -30,6 +30,7 @@ from pfms_ha_tui.config.settings import (
     WitnessSettings,
 )
 from pfms_ha_tui.errors import NodeError
+from pfms_ha_tui.operations.view import OperationState, OperationView
 from pfms_ha_tui.worker import second_opinions
 from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.judging import Judgement, judge
@@ -243,6 +244,28 @@ async def test_a_promotion_by_another_worker_is_remembered(watched: Watched) -> 
         while not watched.memory.journal.epochs("pandora"):  # noqa: ASYNC110 - written in the background
             await asyncio.sleep(0.01)
     assert watched.memory.journal.epochs("pandora")[-1].master == "node1"
+
+
+async def test_roles_count_as_moved_until_every_node_was_asked_after_it(watched: Watched) -> None:
+    await watched.healthy()
+    assert watched.monitor.facts.roles_moved_at is None
+    view = OperationView(
+        id=1,
+        kind="failover",
+        title="failover to node2",
+        state=OperationState.RUNNING,
+        actor="worker",
+        dry_run=False,
+        steps=(),
+    )
+    watched.memory.operation = view
+    began = time.monotonic()
+    await watched.until(lambda _: (watched.monitor.facts.roles_moved_at or 0.0) > began)
+    watched.memory.operation = replace(view, kind="clone")
+    watched.tell(watched.master())
+    watched.tell(watched.slave())
+    await watched.until(lambda _: watched.monitor.facts.roles_moved_at is None)
+    await watched.monitor.stop(0.5)
 
 
 async def test_stopping_does_not_wait_for_what_hangs(journal: Journal) -> None:
