@@ -222,6 +222,14 @@ def _add_changing(commands: Commands) -> None:
     drill.add_argument("--cluster", metavar="NAME", help="which cluster, if there are several")
     drill.add_argument("--json", action="store_true", help="the outcome as JSON")
 
+    cancel = _told(commands, "cancel", "end the operation that runs at its next safe point, undone", "cancel")
+    cancel.set_defaults(run=lazily("cancel", "cancel"))
+    which = cancel.add_mutually_exclusive_group()
+    which.add_argument(
+        "operation", nargs="?", type=count, metavar="OPERATION", help="its number (default: what runs)"
+    )
+    which.add_argument("--queued", metavar="NODE", help="the resync of that node, which waits for its turn")
+
     pause = _told(commands, "pause", "maintenance: suspend automatic actions for a while", "pause")
     pause.add_argument("duration", type=duration, metavar="FOR", help="30m, 2h, 1d")
     pause.add_argument("reason", nargs="?", default="", help="shown on every console")

@@ -82,6 +82,13 @@ class OperationView:
     log: tuple[str, ...] = ()
     """The newest lines, oldest first, secrets masked."""
 
+    @property
+    def if_cancelled(self) -> str:
+        """What becomes of what it did so far, as one clause."""
+        if self.kind == "merge":
+            return "rows that were added stay, and it can be gone on with or taken back"
+        return "what it did so far is undone"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodChoice:

@@ -188,6 +188,14 @@ class ClusterHands:
             raise OperationError(f"operation {number} is not running")
         execution.cancel(actor)
 
+    def cancel_queued(self, label: str, actor: str) -> None:
+        """Forget the resync of a node that waits for its turn.
+
+        Raises:
+            OperationError: none waits.
+        """
+        self._queue.cancel(label, actor)
+
     async def give_up(self, number: int, actor: str) -> None:
         """End an interrupted operation as it is, by a person's decision.
 

@@ -22,6 +22,7 @@ from pfms_ha_tui.worker.main import Worker
 from pfms_ha_tui.worker.merge_methods import MergeMethods
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import (
+    Cancel,
     ClusterRef,
     NodeQuery,
     Nothing,
@@ -51,7 +52,7 @@ class Orders(Conductor):
         methods.add("plan", Order, self._plan, rights=Rights.READ)
         methods.add("clone_check", Order, self._clone_check, rights=Rights.FULL)
         methods.add("start", Start, self._start, rights=Rights.FULL)
-        methods.add("cancel", OperationRef, self._cancel, rights=Rights.FULL)
+        methods.add("cancel", Cancel, self._cancel, rights=Rights.FULL)
         methods.add("give_up", OperationRef, self._give_up, rights=Rights.FULL)
         methods.add("pause", Pause, self._pause, rights=Rights.FULL)
         methods.add("resume", ClusterRef, self._resume, rights=Rights.FULL)
@@ -111,8 +112,14 @@ class Orders(Conductor):
             return _planned(operation, peer.actor)
         return await hands.ordered(operation, actor=peer.actor)
 
-    async def _cancel(self, peer: Peer, which: OperationRef) -> Nothing:
-        self._hands(which.cluster).cancel(which.id, peer.actor)
+    async def _cancel(self, peer: Peer, which: Cancel) -> Nothing:
+        hands = self._hands(which.cluster)
+        if which.queued is not None:
+            hands.cancel_queued(which.queued, peer.actor)
+        elif which.id is not None:
+            hands.cancel(which.id, peer.actor)
+        else:
+            raise WorkerError("neither an operation nor a node is named", code="params")
         return Nothing()
 
     async def _give_up(self, peer: Peer, which: OperationRef) -> Nothing:

@@ -23,7 +23,7 @@ method              params                      result
 ``plan``            :class:`Order`              :class:`Plan`: every guard and step, nothing changed
 ``clone_check``     :class:`Order`              :class:`CloneCheck`: asks hosts and servers, changes nothing
 ``start``           :class:`Start`              ``OperationView``; its progress comes with ``state``
-``cancel``          :class:`OperationRef`       ``Nothing``: asked for; it ends at the next safe point
+``cancel``          :class:`Cancel`             ``Nothing``: asked for; it ends at the next safe point
 ``give_up``         :class:`OperationRef`       ``Nothing``: an interrupted operation ends as it is
 ``pause``           :class:`Pause`              ``Nothing``
 ``resume``          :class:`ClusterRef`         ``Nothing``
@@ -301,6 +301,17 @@ class OperationRef:
 
     cluster: str
     id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """The operation that runs, or a resync that waits for its turn: one of the two."""
+
+    cluster: str
+    id: int | None = None
+    """Of the operation that runs."""
+    queued: str | None = None
+    """Label of the node whose resync waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

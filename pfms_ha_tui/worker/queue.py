@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.diagnosis import Severity
 from pfms_ha_tui.cluster.snapshot import Sync, SyncState
 from pfms_ha_tui.errors import OperationError, PfmsError
@@ -62,6 +63,23 @@ class ResyncQueue:
         except PfmsError as error:
             self._not_begun(Severity.CRITICAL, first, str(error))
             return None
+
+    def cancel(self, label: str, actor: str) -> None:
+        """Forget the one of that node.
+
+        Raises:
+            OperationError: it does not wait.
+        """
+        one = next((one for one in self._waiting if one.label == label), None)
+        if one is None:
+            waiting = words.labels([one.label for one in self._waiting])
+            hint = f"those of {waiting} wait" if waiting else "none waits"
+            raise OperationError(f"no resync of {label} waits for its turn", hint=hint)
+        self._waiting.remove(one)
+        self._monitor.memory.resyncs.pop(label, None)
+        text = f"the resync of {label} did not begin: {actor} cancelled it"
+        self._tell(Severity.WARNING, "operation_cancelled", text, actor)
+        self._monitor.judge_soon()
 
     def forget(self) -> None:
         """The worker stops: the next one knows nothing of who asked, nor whether it still matters."""

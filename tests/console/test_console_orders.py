@@ -18,9 +18,9 @@ from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.view import OperationState, OperationView, Progress, StepState, StepView
 from pfms_ha_tui.worker.peer import Peer
 from pfms_ha_tui.worker.protocol import (
+    Cancel,
     ClusterState,
     Nothing,
-    OperationRef,
     Order,
     OrderKind,
     Pause,
@@ -62,14 +62,14 @@ class Orders:
 
     def __init__(self, stage: Stage, *, why_not: str | None = None, refuse: str | None = None):
         self.started: list[Start] = []
-        self.cancelled: list[OperationRef] = []
+        self.cancelled: list[Cancel] = []
         self.paused: list[Pause] = []
         self.why_not = why_not
         self.refuse = refuse
         methods = stage.worker.methods
         methods.add("plan", Order, self._plan, rights=Rights.READ)
         methods.add("start", Start, self._start, rights=Rights.FULL)
-        methods.add("cancel", OperationRef, self._cancel, rights=Rights.FULL)
+        methods.add("cancel", Cancel, self._cancel, rights=Rights.FULL)
         methods.add("pause", Pause, self._pause, rights=Rights.FULL)
 
     async def _plan(self, _peer: Peer, order: Order) -> Plan:
@@ -87,7 +87,7 @@ class Orders:
             raise OperationError(self.refuse)
         return view(OperationState.DONE if start.dry_run else OperationState.RUNNING, dry_run=start.dry_run)
 
-    async def _cancel(self, _peer: Peer, which: OperationRef) -> Nothing:
+    async def _cancel(self, _peer: Peer, which: Cancel) -> Nothing:
         self.cancelled.append(which)
         return Nothing()
 
@@ -202,8 +202,10 @@ async def test_a_running_operation_is_followed_with_progress_to_its_end(folder: 
         await stage.until_text("50 %")
         assert "74.0 MB/s" in stage.text()
         assert "1 min 8 s left" in stage.text()
+        assert "x Cancel it" in stage.text().splitlines()[-1]
         stage.worker.publish(replace(states.healthy(), operation=view(OperationState.DONE)))
         await stage.until_text("writes paused for 38 ms")
+        assert "Cancel it" not in stage.text().splitlines()[-1]
 
 
 async def test_cancelling_is_asked_twice(folder: Path) -> None:
@@ -220,6 +222,7 @@ async def test_cancelling_is_asked_twice(folder: Path) -> None:
         await stage.until_text("Let it go on")
         await stage.press("j", "enter")
         await stage.until(lambda: orders.cancelled, "the cancel")
+        assert orders.cancelled == [Cancel(cluster=states.healthy().name, id=view(OperationState.RUNNING).id)]
 
 
 async def test_a_pause_takes_a_duration_and_a_reason(folder: Path) -> None:

@@ -17,7 +17,7 @@ from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.snapshot import Role
 from pfms_ha_tui.config.settings import CloneMethod
-from pfms_ha_tui.errors import OperationError
+from pfms_ha_tui.errors import OperationError, WorkerError
 from pfms_ha_tui.operations.ledger import Ledger
 from pfms_ha_tui.operations.step import StepRun
 from pfms_ha_tui.operations.view import OperationView
@@ -26,7 +26,7 @@ from pfms_ha_tui.worker.journal import Journal
 from pfms_ha_tui.worker.ledger_watch import LedgerWatch
 from pfms_ha_tui.worker.orders import Orders
 from pfms_ha_tui.worker.peer import Peer
-from pfms_ha_tui.worker.protocol import EventsQuery, Order, OrderKind, Plan, Rights, Start
+from pfms_ha_tui.worker.protocol import Cancel, EventsQuery, Order, OrderKind, Plan, Rights, Start
 from pfms_ha_tui.worker.server import Methods
 
 
@@ -63,15 +63,17 @@ class Desk:
     ) -> object:
         """A person orders a resync, of which a plan was shown."""
         order = Order(cluster="pandora", kind=OrderKind.CLONE, target=label, method=method)
-        start = Start(order=order, confirm=label, planned=planned)
+        return await self.call("start", Start(order=order, confirm=label, planned=planned))
+
+    async def call(self, method: str, params: object) -> object:
+        """As a person does."""
         peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
-        return await self.methods.call(peer, "start", msgspec.Raw(msgspec.json.encode(start)))
+        return await self.methods.call(peer, method, msgspec.Raw(msgspec.json.encode(params)))
 
     async def plan(self, label: str) -> Plan:
         """What a resync would do."""
         order = Order(cluster="pandora", kind=OrderKind.CLONE, target=label)
-        peer = Peer(pid=1, uid=os.geteuid(), actor="carol", rights=Rights.FULL)
-        plan = await self.methods.call(peer, "plan", msgspec.Raw(msgspec.json.encode(order)))
+        plan = await self.call("plan", order)
         assert isinstance(plan, Plan)
         return plan
 
@@ -148,6 +150,28 @@ async def test_the_method_that_was_named_is_part_of_what_was_shown(desk: Desk) -
     with pytest.raises(OperationError, match=r"node1 \(staged\); by now it would be .* \(stream\)") as it:
         await desk.resync("node2", "resync of node2 from node1 (staged)", CloneMethod.STREAM)
     assert it.value.code == "changed"
+
+
+async def test_a_resync_that_waits_can_be_cancelled(desk: Desk) -> None:
+    await desk.occupy()
+    await desk.resync("node2")
+    with pytest.raises(OperationError, match="no resync of node1 waits") as it:
+        await desk.call("cancel", Cancel(cluster="pandora", queued="node1"))
+    assert "node2" in (it.value.hint or "")
+    await desk.call("cancel", Cancel(cluster="pandora", queued="node2"))
+    assert "did not begin: carol cancelled it" in (await desk.event("operation_cancelled")).text
+    assert "node2" not in desk.watched.memory.resyncs
+    desk.held.let.set()
+    await desk.event("operation_done")
+    await desk.watched.until(lambda _: not desk.hands.busy)
+    assert [view.kind for view in await desk.hands.past(9)] == ["toy"]
+
+
+async def test_a_cancel_of_nothing_in_particular_is_refused(desk: Desk) -> None:
+    with pytest.raises(WorkerError, match="neither an operation nor a node is named"):
+        await desk.call("cancel", Cancel(cluster="pandora"))
+    with pytest.raises(OperationError, match="operation 7 is not running"):
+        await desk.call("cancel", Cancel(cluster="pandora", id=7))
 
 
 async def test_a_resync_that_still_waits_when_the_worker_stops_is_told_to_be_forgotten(desk: Desk) -> None:

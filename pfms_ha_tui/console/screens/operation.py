@@ -16,7 +16,7 @@ from pfms_ha_tui.console.widgets.operation import operation_lines
 from pfms_ha_tui.console.widgets.pane import Document
 from pfms_ha_tui.errors import WorkerError
 from pfms_ha_tui.operations.view import OperationState, OperationView
-from pfms_ha_tui.worker.protocol import OperationRef, OperationsQuery, Order, OrderKind
+from pfms_ha_tui.worker.protocol import Cancel, OperationsQuery, Order, OrderKind
 
 
 class OrderScreen(ConsoleScreen):
@@ -108,11 +108,11 @@ class OperationScreen(ConsoleScreen):
         return self._view
 
     def show(self, scene: Scene) -> None:
-        super().show(scene)
         told = scene.state.operation if scene.state is not None else None
         if told is not None and (self._view is None or told.id >= self._view.id):
             self._view = told
         view = self._view
+        super().show(scene)  # its line of keys depends on how the operation stands
         document = self.query_one("#operation", Document)
         document.set_title(f"Operation {view.id}" if view is not None else "Operation")
         if view is None:
@@ -124,7 +124,9 @@ class OperationScreen(ConsoleScreen):
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        return self.KEYS if self._to_rebuild is None else ("merge.clone", *self.KEYS)
+        running = self._view is not None and self._view.state is OperationState.RUNNING
+        keys = tuple(one for one in self.KEYS if running or one != "operation.cancel")
+        return keys if self._to_rebuild is None else ("merge.clone", *keys)
 
     @property
     def _to_rebuild(self) -> str | None:
@@ -163,7 +165,7 @@ class OperationScreen(ConsoleScreen):
         view, state = self._view, self.scene.state
         if view is None or state is None:
             return
-        which = OperationRef(cluster=state.name, id=view.id)
+        which = Cancel(cluster=state.name, id=view.id)
 
         def answered(answer: str | None) -> None:
             if answer == "cancel":
@@ -172,7 +174,7 @@ class OperationScreen(ConsoleScreen):
         self.app.push_screen(
             Question(
                 "Cancel the operation",
-                [f"{view.title} ends at its next safe point; {_undone(view)}."],
+                [f"{view.title} ends at its next safe point; {view.if_cancelled}."],
                 [("stay", "Let it go on"), ("cancel", "Cancel it")],
             ),
             answered,
@@ -180,10 +182,3 @@ class OperationScreen(ConsoleScreen):
 
     def to_copy(self) -> tuple[str, str] | None:
         return "the operation", self.pane_text(self.query_one("#operation", Document))
-
-
-def _undone(view: OperationView) -> str:
-    """What becomes of what a cancelled operation did so far."""
-    if view.kind == "merge":
-        return "rows that were added stay, and it can be gone on with or taken back"
-    return "what it did so far is undone"
