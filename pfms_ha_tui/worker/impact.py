@@ -17,8 +17,17 @@ from pfms_ha_tui.worker.monitor import ClusterMonitor
 from pfms_ha_tui.worker.protocol import Order, OrderKind
 
 
-async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOperation) -> tuple[str, ...]:
-    """One sentence for each thing that will be lost, ended or changed."""
+async def impact_of(
+    order: Order, monitor: ClusterMonitor, operation: ClusterOperation, *, ask: bool
+) -> tuple[str, ...]:
+    """One sentence for each thing that will be lost, ended or changed.
+
+    Args:
+        order: What was ordered.
+        monitor: Of its cluster.
+        operation: What the order comes to.
+        ask: Whether nodes and hosts may be asked; else what is known already has to do.
+    """
     if isinstance(operation, MergeBack | MergeUndo):
         return merge_impact(operation)
     snapshot = monitor.history[-1] if monitor.history else None
@@ -28,7 +37,9 @@ async def impact_of(order: Order, monitor: ClusterMonitor, operation: ClusterOpe
         return ()
     if isinstance(operation, Failover):
         return (
-            await _loss(order, snapshot, master, operation),
+            await _loss(order, snapshot, master, operation)
+            if ask
+            else f"What was not received of {master.label} is measured for those with full rights only.",
             f"{master.label} is fenced: its server process is killed if its host can be reached.",
         )
     match order.kind:

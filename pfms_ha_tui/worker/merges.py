@@ -96,7 +96,7 @@ def read_merge(
     node_of(cluster, into)
     if order.restore is not None:
         archive = archive_path(find(order.restore, [archives])).absolute()
-        if not archive.exists():
+        if not archive.is_file():
             raise OperationError(f"there is no archive {archive}", code="archive")
         return MergeParams(master=into, archives=str(archives), restore=str(archive))
     return _fresh(order, cluster, into, archives)

@@ -16,12 +16,15 @@ from pfms_ha_tui.operations.ledger import Ledger, LedgerError
 from pfms_ha_tui.operations.merge.operation import MergeBack, MergeUndo
 from pfms_ha_tui.operations.preview import steps_ahead
 from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView
-from pfms_ha_tui.worker.conductor import ClusterHands, Conductor, as_planned
+from pfms_ha_tui.worker.building import as_planned
+from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
 from pfms_ha_tui.worker.merge_methods import MergeMethods
 from pfms_ha_tui.worker.peer import Peer
+from pfms_ha_tui.worker.planning import Planning
 from pfms_ha_tui.worker.protocol import (
+    CLONE_CHECK_WITHIN,
     Cancel,
     ClusterRef,
     NodeQuery,
@@ -37,14 +40,19 @@ from pfms_ha_tui.worker.protocol import (
     Start,
 )
 from pfms_ha_tui.worker.server import Methods
-from pfms_ha_tui.worker.threads import in_thread
 
+PLAN_WITHIN = 25.0
+"""Seconds that a plan may take: less than a client waits for it."""
 _DAY = 86_400.0
 LONGEST_PAUSE = 30 * _DAY
 
 
 class Orders(Conductor):
     """A conductor that also takes orders from people."""
+
+    def __init__(self, ledger: Ledger, clusters: dict[str, ClusterHands]) -> None:
+        super().__init__(ledger, clusters)
+        self._planning = Planning()
 
     def offer(self, methods: Methods) -> None:
         """Add the methods."""
@@ -61,6 +69,26 @@ class Orders(Conductor):
         methods.add("name_master", NodeQuery, self._name_master, rights=Rights.FULL)
         MergeMethods(lambda cluster: self._hands(cluster).monitor).offer(methods)
 
+    async def _operation(self, order: Order, hands: ClusterHands) -> ClusterOperation:
+        """What an order comes to; whether it may be started is another question.
+
+        Raises:
+            OperationError: it does not say what is needed.
+        """
+        merge = None
+        if order.kind is OrderKind.MERGE:
+            merge = await self._planning.thread(lambda: hands.builder.read_merge(order), name="merge order")
+        return hands.builder.by_order(order, merge)
+
+    async def _warning(self, operation: ClusterOperation) -> str | None:
+        """Why a merge looks like the wrong way round; a silent node is the operation's to report."""
+        if not isinstance(operation, MergeBack):
+            return None
+        try:
+            return await self._planning.thread(operation.why_wrong_way, name="merge direction")
+        except PfmsError:
+            return None
+
     def _hands(self, cluster: str) -> ClusterHands:
         hands = self.clusters.get(cluster)
         if hands is None:
@@ -75,25 +103,37 @@ class Orders(Conductor):
 
     async def _plan(self, peer: Peer, order: Order) -> Plan:
         hands = self._hands(order.cluster)
-        operation = await _operation(order, hands)
-        return Plan(
-            operation=_planned(operation, peer.actor),
-            confirm=_confirm(operation, order),
-            why_not=hands.builder.why_not(order),
-            impact=await impact_of(order, hands.monitor, operation),
-            warning=await _warning(operation),
-        )
+        full = peer.rights is Rights.FULL
+        if not full and (order.resume or order.restore or order.undo):
+            reason = f"{peer.actor} may only look: what was saved of a merge is read with full rights"
+            raise WorkerError(reason, code="denied")
 
-    async def _clone_check(self, _peer: Peer, order: Order) -> CloneCheck:
+        async def plan() -> Plan:
+            operation = await self._operation(order, hands)
+            return Plan(
+                operation=_planned(operation, peer.actor),
+                confirm=_confirm(operation, order),
+                why_not=hands.builder.why_not(order),
+                impact=await impact_of(order, hands.monitor, operation, ask=full),
+                warning=await self._warning(operation) if full else None,
+            )
+
+        return await self._planning.ask((peer.pid, peer.uid, "plan"), plan, within=PLAN_WITHIN)
+
+    async def _clone_check(self, peer: Peer, order: Order) -> CloneCheck:
         builder = self._hands(order.cluster).builder
         operation = builder.by_order(order)
         if not isinstance(operation, Clone):
             raise WorkerError(f"a {order.kind.value} has no checks of a clone", code="params")
-        return await check(operation, builder.why_not(order))
+        return await self._planning.ask(
+            (peer.pid, peer.uid, "clone"),
+            lambda: check(operation, builder.why_not(order)),
+            within=CLONE_CHECK_WITHIN - 5,
+        )
 
     async def _start(self, peer: Peer, start: Start) -> OperationView:
         hands = self._hands(start.order.cluster)
-        operation = await _operation(start.order, hands)
+        operation = await self._operation(start.order, hands)
         if start.dry_run:
             return await hands.rehearse(operation, actor=peer.actor)
         as_planned(operation, start.planned)
@@ -197,28 +237,6 @@ def make_hands(worker: Worker) -> Orders:
         for name, monitor in worker.monitors.items()
     }
     return Orders(ledger, clusters)
-
-
-async def _operation(order: Order, hands: ClusterHands) -> ClusterOperation:
-    """What an order comes to; whether it may be started is another question.
-
-    Raises:
-        OperationError: it does not say what is needed.
-    """
-    merge = None
-    if order.kind is OrderKind.MERGE:
-        merge = await in_thread(lambda: hands.builder.read_merge(order), name="merge order")
-    return hands.builder.by_order(order, merge)
-
-
-async def _warning(operation: ClusterOperation) -> str | None:
-    """Why a merge looks like the wrong way round; a silent node is the operation's to report."""
-    if not isinstance(operation, MergeBack):
-        return None
-    try:
-        return await in_thread(operation.why_wrong_way, name="merge direction")
-    except PfmsError:
-        return None
 
 
 def _confirm(operation: ClusterOperation, order: Order) -> str:
