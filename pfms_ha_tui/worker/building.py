@@ -150,6 +150,26 @@ class Builder:
             case OrderKind.CLONE:
                 return self._clone(target, master, order)
 
+    def allowed(self, order: Order, planned: str | None = None) -> ClusterOperation:
+        """The operation of an order that may be started now.
+
+        Asked again when a queued one gets its turn: meanwhile its node may have become the master, or the
+        only holder of some rows, or another node its source.
+
+        Args:
+            order: The order.
+            planned: See :func:`as_planned`.
+
+        Raises:
+            OperationError: it may not, and why.
+        """
+        operation = self.by_order(order)
+        as_planned(operation, planned)
+        why = self.why_not(order)
+        if why is not None:
+            raise OperationError(f"{operation.title} is refused: {why}", code="refused")
+        return operation
+
     def why_not(self, order: Order) -> str | None:
         """Why the order is refused now, as one clause; ``None`` if it may be started."""
         monitor = self._monitor
@@ -341,3 +361,21 @@ class Builder:
         if node.fault_since is None:
             return None
         return snapshot.at - (snapshot.mono - node.fault_since)
+
+
+def as_planned(operation: ClusterOperation, planned: str | None) -> None:
+    """Nothing begins that was not shown: where the worker chooses, it may choose something else by now.
+
+    Args:
+        operation: What would begin.
+        planned: The title that was shown; ``None`` when nobody was shown anything.
+
+    Raises:
+        OperationError: code ``changed``, with both titles.
+    """
+    if planned is not None and planned != operation.title:
+        raise OperationError(
+            f"what was planned was the {planned}; by now it would be the {operation.title}",
+            code="changed",
+            hint="look at the plan again",
+        )

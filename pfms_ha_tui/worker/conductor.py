@@ -143,23 +143,7 @@ class ClusterHands:
         Raises:
             OperationError: it waits already.
         """
-        self._queue.add(label, lambda: self.allowed(order, planned), actor=actor)
-
-    def allowed(self, order: Order, planned: str | None = None) -> ClusterOperation:
-        """The operation of an order that may be started now.
-
-        Asked again when a queued one gets its turn: meanwhile its node may have become the master, or the
-        only holder of some rows, or another node its source.
-
-        Raises:
-            OperationError: it may not, and why.
-        """
-        operation = self.builder.by_order(order)
-        as_planned(operation, planned)
-        why = self.builder.why_not(order)
-        if why is not None:
-            raise OperationError(f"{operation.title} is refused: {why}", code="refused")
-        return operation
+        self._queue.add(label, lambda: self.builder.allowed(order, planned), actor=actor)
 
     def order_by_itself(self, order: Order, *, actor: str, reason: str) -> None:
         """Begin, or queue, a resync that nobody at a console asked for.
@@ -167,7 +151,7 @@ class ClusterHands:
         Raises:
             OperationError: it may not be started now, or waits already.
         """
-        operation = self.allowed(order)
+        operation = self.builder.allowed(order)
         if self.busy and order.target is not None:
             self.queue(order.target, order, actor=actor)
         else:
@@ -402,24 +386,6 @@ class Conductor:
             self._watching.cancel()
         await asyncio.gather(*(hands.stop(timeout) for hands in self.clusters.values()))
         await in_thread(self._ledger.close, name="ledger")
-
-
-def as_planned(operation: ClusterOperation, planned: str | None) -> None:
-    """Nothing begins that was not shown: where the worker chooses, it may choose something else by now.
-
-    Args:
-        operation: What would begin.
-        planned: The title that was shown; ``None`` when nobody was shown anything.
-
-    Raises:
-        OperationError: code ``changed``, with both titles.
-    """
-    if planned is not None and planned != operation.title:
-        raise OperationError(
-            f"what was planned was the {planned}; by now it would be the {operation.title}",
-            code="changed",
-            hint="look at the plan again",
-        )
 
 
 def _target_of(entry: Entry) -> str | None:
