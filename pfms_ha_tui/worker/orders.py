@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+from pfms_ha_tui.cluster.event import Event
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.snapshot import Maintenance
 from pfms_ha_tui.errors import OperationError, PfmsError, WorkerError
@@ -18,6 +19,7 @@ from pfms_ha_tui.operations.preview import steps_ahead
 from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView
 from pfms_ha_tui.worker.building import as_planned
 from pfms_ha_tui.worker.conductor import ClusterHands, Conductor
+from pfms_ha_tui.worker.event_hooks import EventHooks
 from pfms_ha_tui.worker.impact import impact_of
 from pfms_ha_tui.worker.main import Worker
 from pfms_ha_tui.worker.merge_methods import MergeMethods
@@ -53,6 +55,12 @@ class Orders(Conductor):
     def __init__(self, ledger: Ledger, clusters: dict[str, ClusterHands]) -> None:
         super().__init__(ledger, clusters)
         self._planning = Planning()
+        self._hooks = EventHooks({name: hands.monitor for name, hands in clusters.items()})
+
+    def happened(self, event: Event) -> None:
+        """The site may have asked to be told."""
+        super().happened(event)
+        self._hooks.happened(event)
 
     def offer(self, methods: Methods) -> None:
         """Add the methods."""
