@@ -19,9 +19,21 @@ EVENTS_BACK = 5000
 """How many events back the last healthy verdict is looked for."""
 _EXACT = 60.0
 """Seconds: looking again for less is not worth it."""
+_FACT = "parted"
 _VERDICTS = frozenset(kind.value for kind in DiagnosisKind)
 _WELL = (Severity.OK, Severity.INFO)
 """Of findings that are over, or do no harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An answer that is kept.
+
+    As time goes by the samples tell less; a window that began early enough must not look too late for that.
+    """
+
+    noticed: float
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,17 @@ async def apart_since(journal: Journal, cluster: str, one: str, other: str) -> f
     between = parting(await journal.events(EventsQuery(cluster=cluster, limit=EVENTS_BACK)))
     if between is None:
         return None
+    pair = "\0".join(sorted((one, other)))
+    kept = journal.fact(cluster, _FACT, dict[str, _Found]) or {}
+    found = kept.get(pair)
+    since = await _since(journal, cluster, one, other, between)
+    if found is not None and found.noticed == between.noticed and found.since >= since:
+        return found.since
+    journal.put_fact(cluster, _FACT, {**kept, pair: _Found(noticed=between.noticed, since=since)})
+    return since
+
+
+async def _since(journal: Journal, cluster: str, one: str, other: str, between: Parting) -> float:
     known, before = between.healthy, float("-inf")
     while known - before > _EXACT:
         # Of a long time only stretches are told: the nearer the beginning, the shorter they are.

@@ -72,7 +72,8 @@ async def test_while_the_worker_is_down_the_last_sample_counts_not_the_first_ver
     tmp_path: Path,
 ) -> None:
     now = 100 * DAY
-    journal = Journal(tmp_path / "journal.db", now=lambda: now)
+    later = 0.0
+    journal = Journal(tmp_path / "journal.db", now=lambda: now + later)
     await journal.open()
 
     def told(at: float, kind: str, severity: Severity = Severity.WARNING, cluster: str = "c") -> None:
@@ -91,6 +92,8 @@ async def test_while_the_worker_is_down_the_last_sample_counts_not_the_first_ver
     assert since is not None
     assert stopped - 1800 <= since < stopped
     assert await apart_since(journal, "c", "node1", "node3") == 60 * DAY
+    later = 5 * DAY
+    assert await apart_since(journal, "c", "node2", "node1") == since, "and it is still known so well later"
     told(now, "Healthy", Severity.OK)
     assert await apart_since(journal, "c", "node1", "node2") is None
     await journal.close()
