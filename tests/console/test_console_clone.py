@@ -17,7 +17,7 @@ from pfms_ha_tui.config.settings import CloneMethod, ConsoleSettings, Transfer
 from pfms_ha_tui.console.screens.clone import CloneWizard
 from pfms_ha_tui.console.screens.dashboard import Dashboard
 from pfms_ha_tui.console.screens.operation import OperationScreen
-from pfms_ha_tui.operations.view import CloneCheck
+from pfms_ha_tui.operations.view import CloneCheck, OperationState
 from pfms_ha_tui.worker.protocol import OrderKind
 
 
@@ -69,6 +69,7 @@ async def test_enter_alone_leads_through_every_page_to_the_label(folder: Path) -
 
 async def test_what_is_chosen_is_what_is_ordered(folder: Path) -> None:
     async with wizard(folder) as (stage, orders):
+        orders.begins = OperationState.PLANNED
         await pages(stage, "Source")
         await stage.press("j")
         await pages(stage, "Method")
@@ -87,6 +88,10 @@ async def test_what_is_chosen_is_what_is_ordered(folder: Path) -> None:
         await stage.until_text(COMMAND)
         await stage.press("enter", *"node2", "enter")
         await stage.until(lambda: orders.started, "the start")
+        await stage.until(
+            lambda: any("queued: it begins when" in one.message for one in stage.app._notifications),
+            "the news",
+        )
         order = orders.started[0].order
         assert (order.source, order.method, order.transfer) == ("node1", CloneMethod.STAGED, Transfer.DIRECT)
         assert (order.bandwidth, order.threads, order.give_up_old) == (20_000_000, 8, False)

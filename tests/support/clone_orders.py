@@ -73,6 +73,8 @@ class CloneOrders:
 
     def __init__(self, worker: ScriptedWorker, answer: CloneCheck = GOOD):
         self.answer = answer
+        self.begins = OperationState.RUNNING
+        """Or PLANNED: it waits for its turn."""
         self.checked: list[Order] = []
         self.started: list[Start] = []
         worker.methods.add("clone_check", Order, self._check, rights=Rights.FULL)
@@ -93,7 +95,7 @@ class CloneOrders:
 
     async def _start(self, _peer: Peer, start: Start) -> OperationView:
         self.started.append(start)
-        return _view(OperationState.RUNNING)
+        return _view(self.begins)
 
 
 def _view(state: OperationState) -> OperationView:

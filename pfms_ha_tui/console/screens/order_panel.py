@@ -17,7 +17,7 @@ from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.console.widgets.operation import operation_lines, plan_lines
 from pfms_ha_tui.console.widgets.pane import Document, Pane
 from pfms_ha_tui.errors import WorkerError
-from pfms_ha_tui.operations.view import CloneCheck, OperationView
+from pfms_ha_tui.operations.view import CloneCheck, OperationState, OperationView
 from pfms_ha_tui.worker.protocol import (
     BEGIN_WITHIN,
     CLONE_CHECK_WITHIN,
@@ -246,6 +246,8 @@ class OrderPanel(Vertical):
             self.post_message(self.Refused())
             self.ask_plan(order)
             return
+        if begun.state is OperationState.PLANNED:
+            self._screen.console.say("queued: it begins when the operation that runs has ended")
         self.app.switch_screen(OperationScreen(begun))
 
     def text(self) -> str:
