@@ -52,6 +52,8 @@ class Policy:
     resync_hold: float = 30.0
     """A slave must have been broken for this long before (``ha_max_resync_wait_retries`` times
     ``ha_resync_sleep``): a person may be at it."""
+    server_threshold: float = 30.0
+    """A Pandora server that was silent for twice as long is down, whatever its row says."""
     witnesses: int = 0
     """How many addresses are configured that tell whether we are cut off ourselves; with any, an
     unreachable master is never replaced unless one of them answers."""

@@ -51,6 +51,7 @@ class ClusterMemory:
             cluster.policy,
             witnesses=len(cluster.witnesses),
             resync_retries=pandora.max_splitbrain_retries,
+            server_threshold=pandora.server_threshold,
             resync_hold=min(_LONGEST_HOLD, pandora.max_resync_wait_retries * pandora.resync_sleep),
         )
         self._now = now

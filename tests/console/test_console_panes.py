@@ -33,7 +33,7 @@ from pfms_ha_tui.console.glyphs import BARS
 from pfms_ha_tui.console.ink import Ink, Line, as_text, text_of, width_of
 from pfms_ha_tui.console.scene import Board, Phase, Scene
 from pfms_ha_tui.console.widgets.banner import banner_lines
-from pfms_ha_tui.console.widgets.details import table
+from pfms_ha_tui.console.widgets.details import node_lines, table
 from pfms_ha_tui.console.widgets.evidence import evidence_lines
 from pfms_ha_tui.console.widgets.keys import key_line
 from pfms_ha_tui.console.widgets.lag import draw, in_buckets, lag_lines
@@ -531,3 +531,20 @@ def test_the_longest_titles_and_names_keep_their_distance_from_what_follows() ->
         name,
         f"{' ' * 36}OFF",
     ]
+
+
+@pytest.mark.parametrize(("age", "word"), [(59.0, "up"), (61.0, "down")])
+def test_a_pandora_server_that_was_silent_for_twice_the_threshold_is_down(age: float, word: str) -> None:
+    state = states.healthy()
+    assert state.policy is not None
+    assert state.policy.server_threshold == 30.0
+    (node, *rest) = state.snapshot.nodes
+    seen = node.pandora_seen
+    assert seen is not None
+    assert seen.pandora is not None
+    servers = tuple(replace(one, keepalive_age=age) for one in seen.pandora.servers)
+    seen = replace(seen, pandora=replace(seen.pandora, servers=servers))
+    nodes = (replace(node, pandora_seen=seen), *rest)
+    shown = replace(state, snapshot=replace(state.snapshot, nodes=nodes))
+    told = text(node_lines(scene(shown), shown.snapshot.nodes[0], 120))
+    assert f"type 1 master  {word}, heard" in told

@@ -60,7 +60,7 @@ def node_lines(scene: Scene, node: NodeState, width: int) -> list[Line]:
     lines += [*heading("Who sees whom"), *evidence_lines(scene, width, None, node.label)]
     pandora = node.pandora_seen.pandora if node.pandora_seen else None
     if pandora is not None:
-        lines += [*heading("Pandora’s data on it"), *_pandora(pandora, width)]
+        lines += [*heading("Pandora’s data on it"), *_pandora(pandora, _silent_after(scene), width)]
     if facts is not None and facts.variables:
         lines += heading("Variables that matter")
         lines += table(facts.variables.items(), width)
@@ -213,7 +213,13 @@ def _server(node: NodeState, facts: ServerFacts, width: int) -> list[Line]:
     return lines
 
 
-def _pandora(pandora: PandoraFacts, width: int) -> list[Line]:
+def _silent_after(scene: Scene) -> float | None:
+    """Seconds after which a Pandora server that was not heard is down."""
+    policy = scene.state.policy if scene.state is not None else None
+    return 2 * policy.server_threshold if policy is not None else None
+
+
+def _pandora(pandora: PandoraFacts, silent_after: float | None, width: int) -> list[Line]:
     lines = fact("Schema", clean(pandora.schema_release or "not known"), width)
     if pandora.epoch is not None:
         epoch = pandora.epoch
@@ -222,6 +228,9 @@ def _pandora(pandora: PandoraFacts, width: int) -> list[Line]:
         lines += fact("Epoch", said, width)
     for server in pandora.servers:
         state = {1: ("up", Ink.OK), 0: ("down", Ink.BAD)}.get(server.status, ("crashed", Ink.BAD))
+        age = server.keepalive_age
+        if server.status == 1 and silent_after is not None and age is not None and age > silent_after:
+            state = ("down", Ink.BAD)
         chief = " master" if server.master else ""
         contact = f", heard {fmt.age(server.keepalive_age)}" if server.keepalive_age is not None else ""
         ago = " ago" if server.keepalive_age is not None and server.keepalive_age >= 2 else ""
