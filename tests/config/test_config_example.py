@@ -59,7 +59,7 @@ NOT_FIELDS |= {"replication_password_file", "replication_password_env"}
 ELSEWHERE = {
     # Filled from other tables, or by what the program itself knows.
     *("name", "nodes", "witnesses", "hooks", "tables", "keys", "order", "policy.witnesses", "pandora.conf"),
-    *("policy.resync_retries", "policy.resync_hold"),
+    *("policy.resync_retries", "policy.resync_hold", "policy.server_threshold"),
     *("policy", "tls", "timeouts", "pandora", "clone", "merge", "admin", "replication", "ssh"),
 }
 
