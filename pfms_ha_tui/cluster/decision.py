@@ -23,6 +23,7 @@ from pfms_ha_tui.cluster.masters import (
     returned_masters,
     rightful_writers,
     rivals,
+    winner_of,
 )
 from pfms_ha_tui.cluster.permits import why_not_rejoin, why_not_reopen
 from pfms_ha_tui.cluster.policy import Policy
@@ -265,7 +266,7 @@ def _split(snapshot: Snapshot, policy: Policy, facts: JournalFacts) -> _Wish | N
     if not sides:
         return None
     names = words.labels([node.label for node in sides])
-    winner, why = _winner(sides, facts)
+    winner, why = winner_of(sides, facts)
     if winner is None:
         reason = f"{names} are both writable"
         return _Wish(action=Action.MERGE_AND_CLONE, target=None, master=None, reason=reason, obstacles=(why,))
@@ -329,29 +330,6 @@ def _tried_enough(label: str, policy: Policy, facts: JournalFacts) -> list[str]:
         return []
     times = "once" if attempts == 1 else f"{attempts} times"
     return [f"the rows of {label} were to be merged by itself {times} within a day: a person has to look"]
-
-
-def _winner(sides: Sequence[NodeState], facts: JournalFacts) -> tuple[NodeState | None, str]:
-    """The side that stays master: by the journal, then the newest keep-alive, then the configured order."""
-    if facts.roles_known:
-        for node in sides:
-            if node.label == facts.master:
-                return node, "the known master"
-    ages = {node.label: _newest_keepalive(node) for node in sides}
-    known = {label: age for label, age in ages.items() if age is not None}
-    if len(known) < len(sides):
-        missing = words.labels([label for label, age in ages.items() if age is None])
-        return None, f"the newest contact of a Pandora server on {missing} is not known"
-    best = max(known.values())
-    newest = [node for node in sides if known[node.label] == best]
-    if len(newest) == 1:
-        return newest[0], "the newest contact of a Pandora server"
-    return newest[0], "first in the configured order"
-
-
-def _newest_keepalive(node: NodeState) -> float | None:
-    seen = node.pandora_seen
-    return seen.pandora.newest_keepalive if seen is not None and seen.pandora is not None else None
 
 
 def _reopen(

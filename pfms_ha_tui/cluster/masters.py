@@ -8,6 +8,9 @@ The journal alone is no such proof: it is written before the promotion, which ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.observation import EpochRecord
 from pfms_ha_tui.cluster.policy import Policy
 from pfms_ha_tui.cluster.snapshot import JournalFacts, NodeState, Role, Snapshot
@@ -107,3 +110,26 @@ def returned_masters(snapshot: Snapshot, policy: Policy) -> list[NodeState]:
 def _locked(node: NodeState, snapshot: Snapshot, policy: Policy) -> bool:
     now = current(node, snapshot, policy)
     return now is not None and now.read_only is True and now.replication == ()
+
+
+def winner_of(sides: Sequence[NodeState], facts: JournalFacts) -> tuple[NodeState | None, str]:
+    """The side that stays master: by the journal, then the newest keep-alive, then the configured order."""
+    if facts.roles_known:
+        for node in sides:
+            if node.label == facts.master:
+                return node, "the known master"
+    ages = {node.label: _newest_keepalive(node) for node in sides}
+    known = {label: age for label, age in ages.items() if age is not None}
+    if len(known) < len(sides):
+        missing = words.labels([label for label, age in ages.items() if age is None])
+        return None, f"the newest contact of a Pandora server on {missing} is not known"
+    best = max(known.values())
+    newest = [node for node in sides if known[node.label] == best]
+    if len(newest) == 1:
+        return newest[0], "the newest contact of a Pandora server"
+    return newest[0], "first in the configured order"
+
+
+def _newest_keepalive(node: NodeState) -> float | None:
+    seen = node.pandora_seen
+    return seen.pandora.newest_keepalive if seen is not None and seen.pandora is not None else None
