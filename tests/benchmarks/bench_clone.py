@@ -1,6 +1,6 @@
 """A clone against the manual's way and against ``cp -r``: the same data, the same machine, writes going on.
 
-Run as ``python tests/benchmarks/bench_clone.py [MEGABYTES]`` or by ``pytest -m bench``.
+Run as ``python tests/benchmarks/bench_clone.py [mariadb|mysql] [MEGABYTES]`` or by ``pytest -m bench``.
 
 cp        ``cp -r`` of the datadir, the server running: what the disk can do
 manual    backup, prepare, rsync one after the other, as the manual types them (only the copying, no restart)
@@ -8,6 +8,9 @@ stream    this program: copy and prepare, node to node (goal: ≤ 0.55 × manual
 relay     the same bytes through this process (goal: its memory ≤ 100 MB)
 plugin    MySQL's CLONE plugin, from its first statement to a finished datadir
 writes    rows per second that the source accepts during the clone, against those before it (goal: ≥ 80 %)
+progress  how far the share of the bytes that is shown is from the truth, at worst (goal: 5 %)
+time left how far what is shown after the first quarter is from what it then took (goal: 20 %), as a share of
+          that, or of a tenth of the whole where less is left
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -31,7 +36,7 @@ from support.cloning import clone_of
 from support.operating import Surgery, surgery
 
 from pfms_ha_tui.config.settings import CloneMethod, Transfer
-from pfms_ha_tui.operations.view import OperationState, OperationView
+from pfms_ha_tui.operations.view import OperationState, OperationView, Progress
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
 
 MEGABYTES = 2000
@@ -108,12 +113,53 @@ def seconds(view: OperationView, *names: str) -> float:
     )
 
 
+@dataclass(slots=True)
+class Shown:
+    """The progress of the copy as a person saw it: when, and what."""
+
+    looks: list[tuple[float, Progress]] = field(default_factory=list)
+
+    async def watch(self, kit: Surgery) -> None:
+        """Note each new progress, for ever."""
+        while True:
+            for view in kit.shown[-1:]:
+                for step in view.steps:
+                    now = step.progress
+                    if step.name != "transfer" or now is None or step.finished_at is not None:
+                        continue
+                    if not self.looks or self.looks[-1][1] != now:
+                        self.looks.append((time.time(), now))
+            await asyncio.sleep(0.02)
+
+    def faults(self, began: float, ended: float) -> tuple[float, list[float]]:
+        """The worst of the shares of bytes, and of the times left after the first quarter, in order."""
+        if not self.looks:
+            return float("nan"), [float("nan")]
+        whole, last = ended - began, self.looks[-1][1].done
+        shares = [abs(one.done / one.total - one.done / last) for _, one in self.looks if one.total]
+        left = [
+            abs(one.eta - (ended - at)) / max(ended - at, whole / 10)
+            for at, one in self.looks
+            if one.eta is not None and at - began >= whole / 4
+        ]
+        return max(shares, default=float("nan")), sorted(left) or [float("nan")]
+
+
 async def cloned(kit: Surgery, method: CloneMethod, transfer: Transfer | None) -> tuple[float, float, float]:
     """Seconds of copy and prepare, of the whole clone, and the share of writes that went on."""
     before = await writes(kit.sandbox)
+    shown = Shown()
+    watching = asyncio.create_task(shown.watch(kit))
     began, rows = time.monotonic(), (await kit.sandbox.writer.stats()).acknowledged
     view = await clone_of(kit, method=method, transfer=transfer)
+    watching.cancel()
     assert view.state is OperationState.DONE, view.text
+    copy = next(step for step in view.steps if step.name == "transfer")
+    share, left = shown.faults(copy.started_at or 0.0, copy.finished_at or 0.0)
+    print(
+        f"    {len(shown.looks)} looks: the share of bytes at most {share:.1%} off, the time left"
+        f" {median(left):.0%} (median), {left[-1]:.0%} at worst"
+    )
     took = time.monotonic() - began
     during = ((await kit.sandbox.writer.stats()).acknowledged - rows) / took
     for step in view.steps:
@@ -182,6 +228,9 @@ async def test_the_plugin_clones() -> None:
 
 
 if __name__ == "__main__":
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else MEGABYTES
-    asyncio.run(mariadb(wanted))
-    asyncio.run(mysql(wanted))
+    kinds = [word for word in sys.argv[1:] if not word.isdigit()] or ["mariadb", "mysql"]
+    wanted = next((int(word) for word in sys.argv[1:] if word.isdigit()), MEGABYTES)
+    if "mariadb" in kinds:
+        asyncio.run(mariadb(wanted))
+    if "mysql" in kinds:
+        asyncio.run(mysql(wanted))

@@ -34,6 +34,12 @@ _FAULT = re.compile(r"error|fail|denied|no space|cannot|can't|unable|broken pipe
 _STAMP = re.compile(r"^(\[\d+\] )?(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S* )?")
 """What the backup tools put before each line: thread and time, so that a fault that repeats looks new."""
 
+_FLUSHING = (
+    "{{ trap 'kill $! 2>/dev/null; exit' TERM; "
+    "while kill -0 $$ && sync -f {new}; do sleep 1 & wait $!; done; }} </dev/null >/dev/null 2>&1 & f=$!"
+)
+"""Has the disk take what has arrived while more arrives: else gigabytes wait in memory for the end."""
+
 
 class PipeLog:
     """What the programs of a pipe say: their ends, the tool's last words, and what went wrong."""
@@ -81,7 +87,8 @@ def receiver(plan: ClonePlan) -> tuple[str, list[str]]:
     commands = [("unpack", tools.unpack(tool, plan.new, plan.threads))]
     if plan.zstd:
         commands.insert(0, ("decompress", "zstd -dc -q"))
-    return f"umask 077; {pipe(plan.token, commands)}", [name for name, _ in commands]
+    script = f"umask 077; {_FLUSHING.format(new=shlex.quote(plan.new))}; {pipe(plan.token, commands)}"
+    return f"{script}; kill $f 2>/dev/null; :", [name for name, _ in commands]
 
 
 def sender(plan: ClonePlan, operation: CloneOperation, onward: str | None) -> tuple[str, list[str]]:
