@@ -84,7 +84,9 @@ def test_a_split_brain_is_merged_taken_back_and_restored(demo: dict[str, Any]) -
     (entry,) = json.loads(run(demo, "archive", "list", "--json").stdout)
     assert (entry["losing"], entry["master"], entry["merge"]) == ("node2", "node1", "merged")
     directory = entry["directory"]
-    shown = run(demo, "archive", "show", directory)
+    name = Path(directory).name
+    assert name in run(demo, "archive", "list").stdout
+    shown = run(demo, "archive", "show", name)
     assert shown.returncode == Exit.OK, shown.stderr
     assert "its checksum is right" in shown.stdout
     assert (
@@ -92,12 +94,15 @@ def test_a_split_brain_is_merged_taken_back_and_restored(demo: dict[str, Any]) -
         in run(demo, "archive", "show", directory, "--configuration").stdout
     )
 
-    again = run(demo, "merge", "--resume", directory, "--yes")
+    again = run(demo, "merge", "--resume", name, "--yes")
     assert again.returncode == Exit.FAILED
     assert "finished" in again.stderr
 
-    undone = run(demo, "merge", "--undo", directory, "--yes")
+    undone = run(demo, "merge", "--undo", name[:-1], "--yes")
     assert undone.returncode == Exit.OK, undone.stdout + undone.stderr
+    refused = run(demo, "resync", "node2", "--yes")
+    assert refused.returncode == Exit.FAILED
+    assert "node2 holds rows that nobody else has" in refused.stderr
     assert to_add(dry_run(demo, *span)) == to_add(tables)
     assert "taken back already" in run(demo, "merge", "--undo", directory, "--yes").stderr
 
