@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,6 +152,29 @@ def test_a_resync_that_the_hosts_speak_against_is_refused_with_everything(demo: 
     assert done.returncode == Exit.FAILED
     assert "no CLONE plugin" in done.stderr
     assert "99 threads" in done.stderr
+
+
+def test_a_resync_that_runs_is_cancelled_from_another_command_and_undone(demo: dict[str, Any]) -> None:
+    assert "no operation is running" in run(demo, "cancel").stderr
+    label = other(demo)
+    words = ("resync", label, "--bandwidth", "100 kB/s", "--yes", "--config", demo["config"])
+    command = [sys.executable, "-m", "pfms_ha_tui", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as resync:
+        try:
+            deadline = time.monotonic() + 60
+            while not (operation := state(demo)["operation"]) or operation["state"] != "running":
+                assert time.monotonic() < deadline, "the resync did not begin"
+                assert resync.poll() is None, resync.communicate()
+            shown = run(demo, "status").stdout
+            done = run(demo, "cancel", str(operation["id"]))
+            _, told = resync.communicate(timeout=60)
+        finally:
+            resync.kill()
+    assert operation["title"].startswith(f"resync of {label} from ")
+    assert "is being resynced" in shown
+    assert done.returncode == Exit.OK, done.stderr
+    assert done.stdout.startswith("cancelled: ")
+    assert resync.returncode == Exit.FAILED, told
 
 
 def test_old_data_that_may_go_first_needs_a_second_word(demo: dict[str, Any]) -> None:
