@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.roles import lock_node
@@ -90,7 +91,7 @@ class LockLosing(MergeStep):
             return f"{label} is read-only"
         await self._mark(run, label)
         killed = await lock_node(self.operation, label)
-        return f"{label} is read-only, {killed} client sessions ended"
+        return f"{label} is read-only, {plural(killed, 'client session')} ended"
 
     async def _mark(self, run: StepRun, label: str) -> None:
         """Locked, it looks like a slave that merely stands; the proof of the merge takes the mark away.

@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 
 from pfms_ha_tui.cluster.commands import archived_command, merge_command
+from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.config.settings import HookEvent
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.nodes.failures import SqlError
@@ -169,7 +170,8 @@ class MergeBack(ClusterOperation):
         """What was added, and what is next."""
         added = run.fact("added", int) or 0
         losing, left_out = self.asked.losing, run.fact(LEFT_OUT, str)
-        text = f"{added} rows of {losing or 'the archive'} were added to {self.asked.master}"
+        were = "was" if added == 1 else "were"
+        text = f"{plural(added, 'row')} of {losing or 'the archive'} {were} added to {self.asked.master}"
         if losing is None:
             return text
         if left_out:
@@ -306,7 +308,7 @@ class AddRows(MergeStep):
             raise OperationError(
                 f"{blocking.table}: {blocking.text}", hint=blocking.remedy, code="merge_schema"
             )
-        return f"{plan.to_add} rows would be added"
+        return f"{plural(plan.to_add, 'row')} would be added"
 
     async def run(self, run: StepRun) -> str | None:
         """Add, or go on adding."""
@@ -320,7 +322,7 @@ class AddRows(MergeStep):
             run.say(line)
         await run.note(added=result.added)
         aside = f", {result.quarantined} set aside" if result.quarantined else ""
-        return f"{result.added} rows added{aside}"
+        return f"{plural(result.added, 'row')} added{aside}"
 
     async def undo(self, run: StepRun) -> str | None:
         """What was committed stays: it is the other node's history, and it is noted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.operations.merge.archive import ArchiveSummary
 from pfms_ha_tui.operations.merge.configuration import Area
 from pfms_ha_tui.operations.merge.inventory import Unknown, Why
@@ -30,9 +31,10 @@ def plan_lines(plan: MergePlan) -> Iterator[str]:
         yield f"{'stops the merge: ' if difference.blocking else ''}{where}: {difference.text}{remedy}"
     for area, rows in sorted(plan.left_behind.by_area.items()):
         if area is Area.TIMELESS:
-            yield f"not merged: {rows} rows of {plan.losing} have no time (they are archived)"
+            yield f"not merged: {plural(rows, 'row')} of {plan.losing} without a time (archived)"
             continue
-        yield f"not merged: {rows} rows of {area} were made or changed on {plan.losing} (they are archived)"
+        what = f"{plural(rows, 'row')} of {area}, made or changed on {plan.losing}"
+        yield f"not merged: {what} (archived)"
     for skipped_table in plan.left_behind.not_compared:
         yield f"not compared: {skipped_table.table}: {skipped_table.why}"
 
@@ -67,7 +69,9 @@ def summary_line(summary: ArchiveSummary) -> str:
     """An archive in one sentence."""
     rows = sum(one.rows for one in summary.tables.values())
     config = sum(summary.configuration.values())
-    return f"{rows} rows and {config} of configuration saved in {summary.path} ({summary.size} bytes)"
+    return (
+        f"{plural(rows, 'row')} and {config} of configuration saved in {summary.path} ({summary.size} bytes)"
+    )
 
 
 def unknown_text(unknown: Unknown) -> str:
@@ -93,4 +97,4 @@ def _skipped_lines(skipped: tuple[tuple[Unknown, int], ...]) -> Iterator[str]:
         yield f"skipped {rows} {'row' if rows == 1 else 'rows'}: {unknown_text(unknown)}"
     if len(skipped) > _LISTED:
         rest = sum(rows for _, rows in skipped[_LISTED:])
-        yield f"skipped {rest} rows of {len(skipped) - _LISTED} more modules and agents"
+        yield f"skipped {plural(rest, 'row')} of {len(skipped) - _LISTED} more modules and agents"

@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.operations.aftermath import EventStep
 from pfms_ha_tui.operations.context import ClusterOperation, Context
 from pfms_ha_tui.operations.merge.bridge import on_thread, slaves_lag
@@ -73,7 +74,8 @@ class MergeUndo(ClusterOperation):
     def outcome(self, run: StepRun) -> str:
         """What was removed."""
         removed = run.fact("removed", int) or 0
-        return f"{removed} rows of a merge were removed from {self.asked.master} again"
+        were = "was" if removed == 1 else "were"
+        return f"{plural(removed, 'row')} of a merge {were} removed from {self.asked.master} again"
 
 
 class MarkAgain(Step):
@@ -125,4 +127,4 @@ class TakeBack(Step):
         )
         await run.note(removed=result.removed)
         gone = f", {result.gone} were gone already" if result.gone else ""
-        return f"{result.removed} rows removed{gone}"
+        return f"{plural(result.removed, 'row')} removed{gone}"

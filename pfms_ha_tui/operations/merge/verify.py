@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.operations.merge.archive import Archive, ArchivedSlice
 from pfms_ha_tui.operations.merge.compare import Comparison, Tally
 from pfms_ha_tui.operations.merge.control import Control, MergeProgress, Phase
@@ -83,9 +84,11 @@ class Verification:
         """One sentence."""
         bad = [one for one in self.tables if not one.good]
         if bad:
-            told = ", ".join(f"{one.table} lacks {one.missing - one.set_aside} rows" for one in bad)
+            told = ", ".join(f"{one.table} lacks {plural(one.missing - one.set_aside, 'row')}" for one in bad)
             return f"the master does not have everything: {told}"
         rows = sum(one.there for one in self.tables)
+        if rows == 1:
+            return "the 1 row is on the master, as often as it should be"
         return f"all {rows} rows are on the master, each as often as it should be"
 
 
