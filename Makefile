@@ -20,7 +20,7 @@ lint:
 	.venv/bin/mypy
 
 bench:
-	@tools/bootstrap test
+	@tools/bootstrap bench
 	@$(PYTHON) -m pytest -m bench -s tests/benchmarks $(ARGS)
 
 # Every fault TIMES times, and the long ones (worker killed in any step, ten minutes of short faults) once.
