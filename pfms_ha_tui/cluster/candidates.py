@@ -24,6 +24,7 @@ def why_not_candidate(
     facts: JournalFacts,
     *,
     by_person: bool = False,
+    named: bool = False,
 ) -> str | None:
     """The reason, as one clause, why ``node`` may not take over from ``master``; ``None`` if it may.
 
@@ -35,10 +36,12 @@ def why_not_candidate(
         facts: What the journal remembers.
         by_person: Whether a person decides, who sees the loss meter: then lag and what the slave did
             when the fault began do not stand against it.
+        named: Whether that person names this very node: then a resync that failed or was cancelled, and
+            left its old data in place, does not stand against it either.
     """
     snapshot = history[-1]
     return (
-        _standing(node, master, snapshot, policy, facts)
+        _standing(node, master, snapshot, policy, facts, named=named)
         or _replication(node, master, snapshot, policy, by_person=by_person)
         or _lag(node, master, policy, by_person=by_person)
         or _binary_log(node, snapshot, policy)
@@ -88,7 +91,13 @@ def received_more(node: NodeState, best: NodeState) -> bool:
 
 
 def _standing(
-    node: NodeState, master: NodeState, snapshot: Snapshot, policy: Policy, facts: JournalFacts
+    node: NodeState,
+    master: NodeState,
+    snapshot: Snapshot,
+    policy: Policy,
+    facts: JournalFacts,
+    *,
+    named: bool,
 ) -> str | None:
     name = node.label
     if name == master.label:
@@ -98,7 +107,9 @@ def _standing(
     if name in facts.diverged:
         return f"{name} has diverged and needs a resync"
     if name in facts.failed_resync or node.sync.state is SyncState.FAILED:
-        return f"{name} needs a resync"
+        untouched = node.sync.state is SyncState.FAILED and node.sync.untouched
+        if not (named and untouched):
+            return f"{name} needs a resync"
     if node.sync.state is SyncState.RUNNING:
         return f"{name} is being resynced"
     if not fresh(node, snapshot, policy):

@@ -39,6 +39,8 @@ class DiagnosisKind(StrEnum):
     REPLICATION_STOPPED = "ReplicationStopped"
     REPLICATION_STALLED = "ReplicationStalled"
     SLAVE_WRITABLE = "SlaveWritable"
+    NEEDS_RESYNC = "NeedsResync"
+    """A node that takes over by itself no more until it is rebuilt, be it that a resync failed."""
     SLAVE_DOWN = "SlaveDown"
     SLAVE_LAGGING = "SlaveLagging"
     SLAVE_RESYNCING = "SlaveResyncing"

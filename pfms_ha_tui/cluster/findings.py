@@ -63,7 +63,8 @@ def _about_resync(node: NodeState, facts: JournalFacts) -> Iterable[Finding]:
     elif sync.state is SyncState.FAILED or name in facts.failed_resync:
         why = f": {words.quoted(sync.reason)}" if sync.reason else ""
         text = f"{name} needs a resync{why}"
-        yield finding(DiagnosisKind.SLAVE_DOWN, Severity.CRITICAL, name, text, f"Resync {name}.")
+        hint = f"Resync {name}; until then it does not take over by itself."
+        yield finding(DiagnosisKind.NEEDS_RESYNC, Severity.CRITICAL, name, text, hint)
     elif sync.state is SyncState.QUEUED:
         text = f"{name} is waiting for its resync"
         yield finding(DiagnosisKind.SLAVE_RESYNCING, Severity.WARNING, name, text)

@@ -288,7 +288,14 @@ def _silent_master(
         reasons = [why_not_candidate(history, node, master, policy, facts) for node in others]
         why = "; ".join(reason for reason in reasons if reason is not None)
         text += f" Nobody can take over: {why or 'there is no other node'}."
-        hint = f"Bring {name} back, or name the node that takes over and accept the loss."
+        able = [
+            node.label
+            for node in others
+            if why_not_candidate(history, node, master, policy, facts, by_person=True, named=True) is None
+        ]
+        hint = f"Bring {name} back: nobody else may be promoted, not even by name."
+        if able:
+            hint = f"Bring {name} back, or fail over to {' or '.join(able)} by name and accept the loss."
     return _Charge(finding=finding(kind, Severity.CRITICAL, name, text, hint), evidence=judged.evidence)
 
 

@@ -37,7 +37,8 @@ def why_not_failover(
 ) -> str | None:
     """Why a person may not fail over (to ``target``, or to anybody); lag and a missing verdict do not count.
 
-    The person has seen the loss meter and names the target; a master that answers is for a switchover.
+    The person has seen the loss meter; a master that answers is for a switchover. One who names the target
+    may take a node whose resync failed or was cancelled, too, if that left its old data in place.
     """
     why = why_not_change(history, policy, facts)
     if why is not None:
@@ -57,7 +58,11 @@ def why_not_failover(
         others = [node for node in others if node.label == target]
         if not others:
             return f"{target} is the master" if target == master.label else f"there is no node {target}"
-    reasons = [why_not_candidate(history, node, master, policy, facts, by_person=True) for node in others]
+    named = target is not None
+    reasons = [
+        why_not_candidate(history, node, master, policy, facts, by_person=True, named=named)
+        for node in others
+    ]
     if None in reasons:
         return None
     return "; ".join(reason for reason in reasons if reason is not None) or "there is no other node"

@@ -44,6 +44,9 @@ class Sync:
     percent: float | None = None
     """0 to 100 while running, when known."""
     reason: str | None = None
+    untouched: bool = False
+    """Failed only: nothing but a resync that failed or was cancelled speaks against the node, and its old
+    data is in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,8 +196,14 @@ class Failover(ClusterOperation):
         }
 
     async def concluded(self, state: OperationState, text: str, run: StepRun) -> None:
-        """Tell the site of a failure; Pandora too, when there is a master to write on."""
+        """Tell the site of a failure; Pandora too, when there is a master to write on.
+
+        A node that was promoted although its resync had failed is what the others are rebuilt from now.
+        """
         if state is OperationState.DONE:
+            candidate = run.fact("candidate", str)
+            if candidate is not None:
+                await self.record(lambda records: records.settle_untouched(candidate))
             return
         complaints = await self.hooks.run(HookEvent.FAILOVER_FAILED, {**self.hook_facts(run), "text": text})
         for complaint in complaints:

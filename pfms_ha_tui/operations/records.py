@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +18,9 @@ class MarkKind(StrEnum):
     """Its data may differ from the master's; excluded from every candidate list until it is cloned."""
     DIVERGED = "diverged"
     """It has transactions that the master never received; they are to be saved before it is cloned."""
+    UNTOUCHED = "untouched"
+    """Of a node that needs a resync: the resync that failed or was cancelled is all that speaks against it,
+    and its old data is in its place. A person may promote it all the same."""
     UNRESOLVED = "unresolved"
     """A promotion of it may have taken effect, but it could not be asked: until it is seen read-only or
     its process is proven gone, nobody else is promoted."""
@@ -135,9 +140,21 @@ class Records:
         """label → reason of the nodes with that mark."""
         return {mark.node: mark.reason for mark in self.marks() if mark.kind is kind}
 
+    def distrusted(self, node: str) -> bool:
+        """Whether anything but a resync that left its old data in place speaks against the node."""
+        kinds = {mark.kind for mark in self.marks() if mark.node == node}
+        if MarkKind.UNTOUCHED in kinds:
+            kinds -= {MarkKind.UNTOUCHED, MarkKind.NEEDS_RESYNC}
+        return bool(kinds)
+
     def put_mark(self, mark: Mark) -> None:
-        """Mark a node; a mark of the same kind is replaced."""
+        """Mark a node; a mark of the same kind is replaced.
+
+        What was said in a node's favour is over with any new reason for a resync.
+        """
         with self._ledger.transaction() as db:
+            if mark.kind is MarkKind.NEEDS_RESYNC:
+                _forget(db, self._cluster, mark.node, (MarkKind.UNTOUCHED,))
             db.execute(
                 "INSERT OR REPLACE INTO mark (cluster, node, kind, reason, at, operation)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -147,7 +164,18 @@ class Records:
     def clear_mark(self, node: str, *kinds: MarkKind) -> None:
         """Take marks off a node."""
         with self._ledger.transaction() as db:
-            db.executemany(
-                "DELETE FROM mark WHERE cluster = ? AND node = ? AND kind = ?",
-                [(self._cluster, node, kind) for kind in kinds],
-            )
+            _forget(db, self._cluster, node, kinds)
+            if MarkKind.NEEDS_RESYNC in kinds:
+                _forget(db, self._cluster, node, (MarkKind.UNTOUCHED,))
+
+    def settle_untouched(self, node: str) -> None:
+        """The node was promoted on its old data: that its resync failed speaks against it no more."""
+        if node in self.marked(MarkKind.UNTOUCHED):
+            self.clear_mark(node, MarkKind.NEEDS_RESYNC)
+
+
+def _forget(db: sqlite3.Connection, cluster: str, node: str, kinds: Iterable[MarkKind]) -> None:
+    db.executemany(
+        "DELETE FROM mark WHERE cluster = ? AND node = ? AND kind = ?",
+        [(cluster, node, kind) for kind in kinds],
+    )

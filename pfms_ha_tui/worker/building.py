@@ -232,7 +232,10 @@ class Builder:
                 for node in snapshot.nodes
                 if node.label != old.label
                 and (target is None or node.label == target)
-                and why_not_candidate(history, node, old, policy, facts, by_person=True) is None
+                and why_not_candidate(
+                    history, node, old, policy, facts, by_person=True, named=target is not None
+                )
+                is None
             ]
         else:
             able = [node.label for node in eligible(self._monitor.history, old, policy, facts)]

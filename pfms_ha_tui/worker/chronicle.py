@@ -25,6 +25,7 @@ SETTLE = 5.0
 """A finding is over once it was gone for this many seconds."""
 _TOLD_BY_CHANGES = frozenset(
     {
+        DiagnosisKind.NEEDS_RESYNC,
         DiagnosisKind.SLAVE_DOWN,
         DiagnosisKind.SLAVE_RESYNCING,
         DiagnosisKind.REPLICATION_STOPPED,

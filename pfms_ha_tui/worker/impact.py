@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pfms_ha_tui.cluster import words
 from pfms_ha_tui.cluster.candidates import received_more
-from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot
+from pfms_ha_tui.cluster.snapshot import NodeState, Role, Snapshot, SyncState
 from pfms_ha_tui.cluster.topology import slaves_of
 from pfms_ha_tui.config.settings import CloneMethod
 from pfms_ha_tui.operations.clone import Clone
@@ -41,6 +41,7 @@ async def impact_of(
             if ask
             else f"What was not received of {master.label} is measured for those with full rights only.",
             f"{master.label} is fenced: its server process is killed if its host can be reached.",
+            *_failed_resync(order, snapshot),
         )
     match order.kind:
         case OrderKind.SWITCHOVER:
@@ -63,6 +64,15 @@ async def impact_of(
             return (f"Clients of {order.target} are ended; what they write from then on fails.",)
         case _:
             return ()
+
+
+def _failed_resync(order: Order, snapshot: Snapshot) -> tuple[str, ...]:
+    """What a person who names the node goes past."""
+    node = snapshot.node(order.target) if order.target is not None else None
+    if node is None or node.sync.state is not SyncState.FAILED:
+        return ()
+    why = words.quoted(node.sync.reason or "its resync failed").rstrip(".")
+    return (f"{node.label} would not take over by itself: {why}. Its old data is in its place.",)
 
 
 def _not_merged(order: Order, monitor: ClusterMonitor, master: NodeState) -> tuple[str, ...]:

@@ -39,12 +39,17 @@ async def take_over(memory: ClusterMemory, records: Records, cluster: ClusterSet
     if last_failover is not None:
         memory.failed_over(last_failover)
     failed = {mark.node: mark.reason for mark in marks if mark.kind in _BAD}
+    untouched = {mark.node for mark in marks if mark.kind is MarkKind.UNTOUCHED}
+    untouched -= {mark.node for mark in marks if mark.kind is MarkKind.UNRESOLVED}
     diverged = {mark.node: mark.reason for mark in marks if mark.kind is MarkKind.DIVERGED}
     for node in cluster.nodes:
         label = node.label
         now = memory.syncs.get(label, Sync())
         if label in failed:
-            memory.set_sync(label, Sync(state=SyncState.FAILED, reason=failed[label]))
+            memory.set_sync(
+                label,
+                Sync(state=SyncState.FAILED, reason=failed[label], untouched=label in untouched),
+            )
         elif now.state is SyncState.FAILED:
             memory.set_sync(label, Sync())
         memory.set_diverged(label, diverged.get(label))

@@ -73,6 +73,7 @@ async def old_data_works(kit: Surgery) -> None:
     assert await is_writable(node1)
     nothing_left(kit.sandbox)
     assert "node2" in kit.context.records.marked(MarkKind.NEEDS_RESYNC)
+    assert "node2" in kit.context.records.marked(MarkKind.UNTOUCHED)
     await kit.sandbox.writer.pause()
     await all_rows_on(kit.sandbox, node1, node2)
 

@@ -9,6 +9,8 @@ import pytest
 from support.lab import Lab
 
 from pfms_ha_tui.cluster.candidates import choose, why_not_candidate
+from pfms_ha_tui.cluster.decision import Action
+from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
 from pfms_ha_tui.cluster.guards import readiness
 from pfms_ha_tui.cluster.observation import IoState, ProcessState, Reach, Says, SshState, Witness
 from pfms_ha_tui.cluster.permits import (
@@ -547,3 +549,58 @@ def test_while_a_failover_runs_nobody_reads_that_there_is_none() -> None:
         "Failover from node1 to node2 is running, started by worker; "
         "until it ends, nothing else starts by itself."
     )
+
+
+UNTOUCHED = Sync(state=SyncState.FAILED, reason="its resync was cancelled", untouched=True)
+
+
+def dead_with(sync: Sync, *changes: Change) -> Lab:
+    lab = settled()
+    lab.servers["node2"].sync = sync
+    lab.facts = replace(lab.facts, failed_resync=("node2",) if sync.state is SyncState.FAILED else ())
+    lab.ticks(2)
+    lab.servers["node1"].reach = Reach.REFUSED
+    lab.servers["node1"].process = ProcessState.NONE
+    lab.ticks(5)
+    for change in changes:
+        change(lab)
+    lab.ticks(2)
+    return lab
+
+
+def refused(lab: Lab, target: str | None) -> str | None:
+    return why_not_failover(lab.history, lab.diagnosis, lab.policy, lab.facts, target=target)
+
+
+def test_a_person_may_name_a_node_whose_resync_left_its_old_data_in_place() -> None:
+    lab = dead_with(UNTOUCHED)
+    assert refused(lab, "node2") is None
+    assert refused(lab, None) == "node2 needs a resync", "only by its name"
+    assert lab.readiness.candidate is None
+    assert lab.decision.action is not Action.FAILOVER, "never by itself"
+    assert lab.kind() is DiagnosisKind.MASTER_DEAD_NO_CANDIDATE
+    hint = "Bring node1 back, or fail over to node2 by name and accept the loss."
+    assert lab.diagnosis.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("sync", "fate", "why"),
+    [
+        (replace(UNTOUCHED, untouched=False), server("node2"), "node2 needs a resync"),
+        (Sync(state=SyncState.RUNNING), server("node2"), "node2 is being resynced"),
+        (replace(UNTOUCHED, state=SyncState.RUNNING), server("node2"), "node2 is being resynced"),
+        (UNTOUCHED, facts(diverged={"node2": "3 rows"}), "node2 has diverged and needs a resync"),
+        (UNTOUCHED, server("node2", sql=False), "node2 does not apply what it receives"),
+        (UNTOUCHED, server("node2", follows=None), "node2 follows nobody"),
+        (UNTOUCHED, server("node2", read=None), "how far node2 is cannot be read"),
+        (UNTOUCHED, server("node2", read_only=False), None),
+        (UNTOUCHED, facts(operation="resync of node2"), "an operation is running: resync of node2"),
+    ],
+)
+def test_nothing_else_is_accepted_by_naming_the_node(sync: Sync, fate: Change, why: str | None) -> None:
+    lab = dead_with(sync, fate)
+    said = refused(lab, "node2")
+    assert said is not None
+    assert why is None or said == why
+    if lab.diagnosis.kind is DiagnosisKind.MASTER_DEAD_NO_CANDIDATE and lab.facts.operation is None:
+        assert lab.diagnosis.hint == "Bring node1 back: nobody else may be promoted, not even by name."

@@ -186,7 +186,7 @@ def test_before_the_first_answer_nothing_is_known() -> None:
         ),
         pytest.param(
             change(sync=Sync(state=SyncState.FAILED, reason="disk full")),
-            DiagnosisKind.SLAVE_DOWN,
+            DiagnosisKind.NEEDS_RESYNC,
             Severity.CRITICAL,
             "node2 needs a resync: disk full.",
             id="resync failed",

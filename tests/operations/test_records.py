@@ -69,6 +69,25 @@ def test_marks_are_kept_by_kind_until_they_are_cleared(ledger: Ledger) -> None:
     assert Records(ledger, "b").marks() == ()
 
 
+def test_any_new_reason_for_a_resync_ends_what_spoke_for_the_node(ledger: Ledger) -> None:
+    records = Records(ledger, "a")
+    failed = Mark(node="node2", kind=MarkKind.NEEDS_RESYNC, reason="its resync was cancelled", at=1)
+    untouched = Mark(node="node2", kind=MarkKind.UNTOUCHED, reason="its old data is in its place", at=1)
+    records.put_mark(failed)
+    assert records.distrusted("node2")
+    records.put_mark(untouched)
+    assert not records.distrusted("node2")
+    records.put_mark(failed)
+    assert records.marked(MarkKind.UNTOUCHED) == {}
+    records.settle_untouched("node2")
+    assert "node2" in records.marked(MarkKind.NEEDS_RESYNC)
+    records.put_mark(untouched)
+    records.put_mark(Mark(node="node2", kind=MarkKind.DIVERGED, reason="x", at=2))
+    assert records.distrusted("node2")
+    records.settle_untouched("node2")
+    assert [mark.kind for mark in records.marks()] == [MarkKind.DIVERGED]
+
+
 @pytest.mark.parametrize("value", ["", "{}", "[]", "null", '{"epoch": "x"}', '{"epoch": 1}', "\x00", "{" * 9])
 def test_a_record_that_is_none_is_not_believed(value: str) -> None:
     assert from_json(value) is None

@@ -20,6 +20,8 @@ PLAN = "plan"
 """Fact: the :class:`ClonePlan`."""
 BEGAN = "began"
 """Fact: something was changed on the target's host."""
+MARKED = "marked"
+"""Fact: whether the target had a reason not to be trusted before this clone."""
 PROVED = "proved"
 """Fact: the new slave was found good; what fails afterwards does not speak against it."""
 _PATIENCE = 60.0

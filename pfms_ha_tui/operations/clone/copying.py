@@ -11,6 +11,7 @@ from pfms_ha_tui.errors import OperationError
 from pfms_ha_tui.operations.clone import plugin, staged, stream, tools
 from pfms_ha_tui.operations.clone.base import (
     BEGAN,
+    MARKED,
     PLAN,
     CloneOperation,
     CloneStep,
@@ -77,7 +78,8 @@ class MakeDirectory(CloneStep):
     async def run(self, run: StepRun) -> str | None:
         """Make it, and tell Pandora that a clone begins."""
         plan = self.operation.planned(run)
-        await run.note(**{BEGAN: True})
+        marked = await self.operation.record(lambda records: records.distrusted(self.target))
+        await run.note(**{BEGAN: True, MARKED: marked})
         await self.operation.tell(f"{self.operation.title} begins", Criticity.INFORMATIONAL, run)
         new = shlex.quote(plan.new)
         said = await self.operation.target_host(plan).run(

@@ -13,12 +13,15 @@ from pfms_ha_tui.config.settings import CloneMethod, HookEvent
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.aftermath import EventStep, HookStep, add_event
 from pfms_ha_tui.operations.clone import logfile
-from pfms_ha_tui.operations.clone.base import BEGAN, PLAN, PROVED, CloneOperation
+from pfms_ha_tui.operations.clone.base import BEGAN, MARKED, PLAN, PROVED, CloneOperation
 from pfms_ha_tui.operations.clone.copying import Check, MakeDirectory, Prepare, Transfer
 from pfms_ha_tui.operations.clone.joining import CatchUp, Compare, FollowMaster
 from pfms_ha_tui.operations.clone.plan import CloneParams, ClonePlan, title_of
 from pfms_ha_tui.operations.clone.scripted import RunScript, ScriptCheck
 from pfms_ha_tui.operations.clone.swapping import (
+    GIVEN_UP,
+    RUNS_AGAIN,
+    STOPPING,
     GiveUpOld,
     KeepOld,
     RemoveOld,
@@ -32,6 +35,13 @@ from pfms_ha_tui.operations.step import OnFailure, Recovery, Step, StepRun
 from pfms_ha_tui.operations.view import OperationState, StepState
 from pfms_ha_tui.pandora.databases import clear_resync_request
 from pfms_ha_tui.pandora.events import Criticity
+
+
+def _left_in_place(run: StepRun) -> bool:
+    """Whether the old data is what it was and nothing spoke against it before; in doubt it is not."""
+    if run.fact(MARKED, bool) is not False or run.fact(GIVEN_UP, bool) is not None:
+        return False
+    return run.fact(STOPPING, bool) is None or run.fact(RUNS_AGAIN, bool) is True
 
 
 class Clone(CloneOperation):
@@ -153,7 +163,10 @@ class Clone(CloneOperation):
             await self.write_log(text, run)
             return
         if run.fact(BEGAN, bool) is not None and run.fact(PROVED, bool) is None:
-            await self.mark(run, self.asked.target, MarkKind.NEEDS_RESYNC, f"its resync failed: {text}")
+            ended = "was cancelled" if state is OperationState.CANCELLED else "failed"
+            await self.mark(run, self.asked.target, MarkKind.NEEDS_RESYNC, f"its resync {ended}: {text}")
+            if _left_in_place(run):
+                await self.mark(run, self.asked.target, MarkKind.UNTOUCHED, "its old data is in its place")
         facts = {**self.hook_facts(run), "text": text}
         for complaint in await self.hooks.run(HookEvent.CLONE_FAILED, facts):
             run.say(complaint)

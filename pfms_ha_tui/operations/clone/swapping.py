@@ -6,6 +6,7 @@ after a crash in the middle of it, and can never take one directory for another.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ from pfms_ha_tui.operations.waiting import await_progress
 
 STOPPING = "stopping"
 """Fact: from here on the target is out of service."""
+RUNS_AGAIN = "runs_again"
+"""Fact: it was taken back into service, on its old data."""
 GIVEN_UP = "given_up"
 """Fact: the old data was removed before the copy."""
 _SERVICE_TIMEOUT = 600.0
@@ -145,6 +148,8 @@ class StopTarget(CloneStep):
                 await link.execute(link.dialect.start_replica)
         except PfmsError as error:
             return f"the old data is in its place, but its server does not work: {error.reason}"
+        with contextlib.suppress(PfmsError):
+            await run.note(**{RUNS_AGAIN: True})  # a disk that is full must not stop the undoing
         return f"{self.target} runs again on its old data"
 
 
