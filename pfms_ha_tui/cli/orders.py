@@ -7,6 +7,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import msgspec
 
@@ -149,6 +150,8 @@ class Ordering:
     def __init__(self, arguments: argparse.Namespace):
         self._arguments = arguments
         self._kind = OrderKind(arguments.kind)
+        self._refused: str | None = None
+        """Why what is rehearsed would be refused now."""
 
     async def order(self, client: WorkerClient) -> Order:
         """What was typed, as an order."""
@@ -188,6 +191,7 @@ class Ordering:
                 sys.stderr.flush()
             order = self.agreed(order, plan)
             if self._arguments.dry_run:
+                self._refused = plan.why_not
                 if plan.why_not is not None:
                     sys.stderr.write(f"ordered now, it would be refused: {clean(plan.why_not)}\n")
                     sys.stderr.flush()
@@ -214,7 +218,12 @@ class Ordering:
     async def rehearsed(self, client: WorkerClient, order: Order) -> int:
         """Every check, nothing changed; the exit status."""
         start = Start(order=order, dry_run=True)
-        return self._end(await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN))
+        view = await client.call("start", start, OperationView, timeout=REHEARSAL_WITHIN)
+        # A failover is rehearsed while its master lives: that speaks against the order, not against a step.
+        if self._refused is not None and order.kind is not OrderKind.FAILOVER:
+            text = f"dry run: it would not work: {self._refused}"
+            view = replace(view, state=OperationState.FAILED, text=text)
+        return self._end(view)
 
     async def confirmed(self, plan: Plan) -> str:
         """The label, once it is typed or ``--yes`` stands for it.

@@ -156,3 +156,28 @@ def test_on_a_terminal_the_plan_is_shown_before_the_label_is_asked_for_whatever_
     told = capsys.readouterr()
     assert told.err.index(TITLE) < told.err.index("Type node2 to go on")
     assert msgspec.json.decode(told.out, type=OperationView).id == 8
+
+
+class Refusing(Busy):
+    """A worker that would refuse what every step of it could do."""
+
+    async def call(self, method: str, params: object, result: object, *, timeout: float = 0) -> object:
+        if method == "plan":
+            return Plan(
+                operation=view(0, OperationState.PLANNED), confirm="node2", why_not="node2 is the master"
+            )
+        return view(0, OperationState.DONE)
+
+
+def test_a_rehearsal_of_what_would_be_refused_fails(
+    worker: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def connect(*_: object, **__: object) -> Busy:
+        return Refusing(None)
+
+    worker.setattr(WorkerClient, "connect", connect)
+    arguments = build_parser().parse_args(["resync", "node2", "--dry-run"])
+    assert arguments.run(arguments) == Exit.FAILED
+    told = capsys.readouterr()
+    assert "failed: dry run: it would not work: node2 is the master" in told.out
+    assert "it would work" not in told.out
