@@ -35,6 +35,13 @@ _TOLD_BY_CHANGES = frozenset(
 )
 """Findings that say again what a change of reach or replication, or an operation's event, already told."""
 
+_BY_RANK = tuple(DiagnosisKind)
+"""Worst first."""
+_NOTHING_JUDGED = frozenset({DiagnosisKind.NO_CONNECTION, DiagnosisKind.SPLIT_BRAIN})
+"""Verdicts under which the single nodes are not looked at, or not all."""
+_JUDGED_APART = frozenset({DiagnosisKind.CLOCK_SKEW, DiagnosisKind.CONFIG_DRIFT})
+"""Findings that no other one about the same node covers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -116,6 +123,9 @@ class Chronicle:
                 )
             self._findings[key] = mono
             self._texts[key] = finding.text
+        for key in self._findings:
+            if _not_over(key, state):
+                self._findings[key] = mono
         for key in [key for key, last in self._findings.items() if mono - last > SETTLE]:
             kind, node = key
             del self._findings[key]
@@ -159,6 +169,25 @@ class Chronicle:
                 topic.untold, topic.last = 0, None
             elif topic.last is None and (not topic.told or topic.told[-1] < mono - WINDOW):
                 del self._topics[key]
+
+
+def _not_over(key: tuple[DiagnosisKind, str | None], state: ClusterState) -> bool:
+    """Whether a finding stands although it is not listed as one: it is the verdict, covered, or not judged."""
+    kind, label = key
+    found = state.diagnosis.findings
+    if state.diagnosis.kind in _NOTHING_JUDGED or any((one.kind, one.node) == key for one in found):
+        return True
+    node = state.snapshot.node(label) if label is not None else None
+    if node is None:
+        return False
+    if node.observation is None or node.observation.facts is None:
+        return True
+    if kind in _JUDGED_APART:
+        return False
+    worse = _BY_RANK[: _BY_RANK.index(kind)]
+    return node.sync.state is SyncState.RUNNING or any(
+        one.node == label and one.kind in worse for one in found
+    )
 
 
 def _verdict(state: ClusterState) -> tuple[DiagnosisKind, str | None]:

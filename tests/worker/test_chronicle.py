@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind, Finding, Severity
 from pfms_ha_tui.cluster.observation import (
     Failure,
@@ -194,6 +196,44 @@ def test_a_finding_is_told_when_it_comes_and_when_it_has_been_gone_for_a_while()
     assert kinds(chronicle, state(mono=4)) == []
     (over,) = chronicle.news(state(mono=4 + module.SETTLE))
     assert (over.kind, over.severity) == ("SlaveLagging", Severity.OK)
+
+
+def about_node2(kind: DiagnosisKind) -> Finding:
+    return Finding(kind=kind, severity=Severity.CRITICAL, node="node2", text=f"node2: {kind}")
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "seen"),
+    [
+        pytest.param(HEALTHY, node("node2", reach=Reach.REFUSED, failure="refused"), id="silent"),
+        pytest.param(
+            replace(HEALTHY, kind=DiagnosisKind.DIVERGED, findings=(about_node2(DiagnosisKind.DIVERGED),)),
+            node("node2", server=facts()),
+            id="now the verdict",
+        ),
+        pytest.param(
+            replace(HEALTHY, findings=(about_node2(DiagnosisKind.OLD_MASTER_RETURNED),)),
+            node("node2", server=facts()),
+            id="covered by a worse one",
+        ),
+        pytest.param(
+            replace(HEALTHY, kind=DiagnosisKind.SPLIT_BRAIN), node("node2", server=facts()), id="split-brain"
+        ),
+    ],
+)
+def test_a_finding_that_is_covered_or_cannot_be_judged_is_not_over(
+    diagnosis: Diagnosis, seen: NodeState
+) -> None:
+    chronicle = Chronicle()
+    alive = node("node2", server=facts())
+    diverged = replace(HEALTHY, findings=(about_node2(DiagnosisKind.DIVERGED),))
+    chronicle.news(state(alive, mono=0, diagnosis=diverged))
+    for mono in (1, 2 + module.SETTLE, 30):
+        told = chronicle.news(state(seen, mono=mono, diagnosis=diagnosis))
+        assert not [draft.text for draft in told if draft.text.startswith("no longer")]
+    chronicle.news(state(alive, mono=31))
+    told = chronicle.news(state(alive, mono=32 + module.SETTLE))
+    assert [draft.kind for draft in told if draft.text.startswith("no longer")] == ["Diverged"]
 
 
 def test_what_flaps_is_told_a_few_times_and_then_counted() -> None:
