@@ -172,7 +172,7 @@ class Chronicle:
 
 
 def _not_over(key: tuple[DiagnosisKind, str | None], state: ClusterState) -> bool:
-    """Whether a finding stands although it is not listed as one: it is the verdict, covered, or not judged."""
+    """Whether a finding stands although it is not listed: it is the verdict, covered, or not judged."""
     kind, label = key
     found = state.diagnosis.findings
     if state.diagnosis.kind in _NOTHING_JUDGED or any((one.kind, one.node) == key for one in found):

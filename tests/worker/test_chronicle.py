@@ -233,7 +233,7 @@ def test_a_finding_that_is_covered_or_cannot_be_judged_is_not_over(
         assert not [draft.text for draft in told if draft.text.startswith("no longer")]
     chronicle.news(state(alive, mono=31))
     told = chronicle.news(state(alive, mono=32 + module.SETTLE))
-    assert [draft.kind for draft in told if draft.text.startswith("no longer")] == ["Diverged"]
+    assert "Diverged" in [draft.kind for draft in told if draft.text.startswith("no longer")]
 
 
 def test_what_flaps_is_told_a_few_times_and_then_counted() -> None:
