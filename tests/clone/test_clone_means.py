@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -13,7 +14,7 @@ from pfms_ha_tui.config.settings import CloneMethod, CloneSettings, Compression,
 from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.nodes.shell import ShellResult
 from pfms_ha_tui.operations.clone import means as module
-from pfms_ha_tui.operations.clone.means import Findings, Means
+from pfms_ha_tui.operations.clone.means import Findings, Means, why_not_run
 from pfms_ha_tui.operations.clone.plan import CloneParams
 from pfms_ha_tui.operations.clone.proof import Place, Proved
 from pfms_ha_tui.operations.context import ClusterOperation
@@ -179,3 +180,13 @@ async def test_where_neither_can_be_gone_both_ways_out_are_named() -> None:
     assert [why for why in said if "99 threads" in why] == ["99 threads are asked for: 1 to 64 are possible"]
     assert any("has no xtrabackup" in why for why in said)
     assert any(why.startswith("or, by the CLONE plugin: the CLONE plugin copies") for why in said)
+
+
+def test_a_script_that_is_missing_is_told_from_one_that_may_not_be_run(tmp_path: Path) -> None:
+    script = tmp_path / "resync.sh"
+    assert why_not_run(str(script)) == f"{script} is not there"
+    assert why_not_run(str(tmp_path)) == f"{tmp_path} is no file"
+    script.write_text("#!/bin/sh\n")
+    assert "make it executable" in (why_not_run(str(script)) or "")
+    script.chmod(0o700)
+    assert why_not_run(str(script)) is None

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import humanize
 
@@ -74,6 +75,18 @@ class Judged:
     threads: int
     complaints: tuple[str, ...]
     """What speaks against it, be it that something demanded cannot be had; empty = it can be gone."""
+
+
+def why_not_run(program: str) -> str | None:
+    """Why a program on this host cannot be run, as one clause. Blocking."""
+    path = Path(program)
+    if not path.exists():
+        return f"{program} is not there"
+    if not path.is_file():
+        return f"{program} is no file"
+    if not os.access(program, os.X_OK):
+        return f"{program} is not a program that can be run: make it executable"
+    return None
 
 
 class Means:
@@ -175,8 +188,10 @@ class Means:
         script = self._operation.context.cluster.pandora.resync_script
         if script is None:
             self._complain("no resync script is configured: set ha_resync")
-        elif not await asyncio.to_thread(os.access, script, os.X_OK):
-            self._complain(f"{script} is not a program that can be run: make it executable")
+            return
+        why = await asyncio.to_thread(why_not_run, script)
+        if why is not None:
+            self._complain(why)
 
     async def _staging_room(self, needed: int) -> None:
         """Whether the backup has room on the source's host before it is sent."""
