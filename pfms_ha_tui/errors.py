@@ -16,6 +16,9 @@ holds markup: whatever a server said is plain text.
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 START_HINT = "start it with: pfms-ha-tui worker"
 """What to do when no worker runs."""
 
@@ -39,6 +42,12 @@ class PfmsError(Exception):
         where = f"{self.node}: " if self.node else ""
         what_to_do = f" ({self.hint})" if self.hint else ""
         return f"{where}{self.reason}{what_to_do}"
+
+
+def name_config(error: PfmsError, config: Path | None) -> None:
+    """Name the settings in the hint: the worker to be started is theirs, not that of the usual place's."""
+    if config is not None and error.hint == START_HINT:
+        error.hint = f"{START_HINT} --config {shlex.quote(str(config))}"
 
 
 class ConfigError(PfmsError):

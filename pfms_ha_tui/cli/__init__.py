@@ -7,7 +7,6 @@ Heavy parts (console, worker, sandbox) are imported by the command that needs th
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from pfms_ha_tui.cli.exits import Exit
 from pfms_ha_tui.cli.parser import build_parser
-from pfms_ha_tui.errors import START_HINT, ConfigError, PfmsError, WorkerError
+from pfms_ha_tui.errors import ConfigError, PfmsError, WorkerError, name_config
 from pfms_ha_tui.masking import mask
 
 __all__ = ["main"]
@@ -38,18 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except PfmsError as error:
-        _name_the_config(error, getattr(arguments, "config", None))
+        name_config(error, getattr(arguments, "config", None))
         return _refuse(error, nagios=getattr(arguments, "nagios", False))
     except Exception as error:
         report = _crash_report()
         _complain(f"internal error, {type(error).__name__}: {error}; the details are in {report}")
         return Exit.FAILED
-
-
-def _name_the_config(error: PfmsError, config: Path | None) -> None:
-    """The worker that is to be started is the one of this configuration, not of the usual place's."""
-    if config is not None and error.hint == START_HINT:
-        error.hint = f"{START_HINT} --config {shlex.quote(str(config))}"
 
 
 def _refuse(error: PfmsError, *, nagios: bool) -> int:

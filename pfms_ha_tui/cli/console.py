@@ -17,4 +17,4 @@ def console(arguments: argparse.Namespace) -> int:
         load(arguments.config)
     from pfms_ha_tui.console.run import run_console
 
-    return run_console(access, read_only=arguments.read_only, spawn=spawn)
+    return run_console(access, read_only=arguments.read_only, spawn=spawn, config=arguments.config)

@@ -20,6 +20,7 @@ from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
 from pfms_ha_tui.config import load
 from pfms_ha_tui.config.settings import Settings
 from pfms_ha_tui.console.ink import clean
+from pfms_ha_tui.console.terminal import DEMO, refuse_without_terminal
 from pfms_ha_tui.errors import PfmsError, SandboxError, WorkerError
 from pfms_ha_tui.sandbox import Flavor, Sandbox, SandboxOptions
 from pfms_ha_tui.sandbox.scenarios import Scenario, play
@@ -40,8 +41,8 @@ class _Stopped(Exception):  # noqa: N818 - a request, not a fault
 
 def demo(arguments: argparse.Namespace) -> int:
     """Start it all, stay until told to end, clean up."""
-    if not arguments.headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise SandboxError("the demo needs a terminal", hint="without one use: pfms-ha-tui demo --headless")
+    if not arguments.headless:
+        _refuse_without_terminal()
     options = SandboxOptions(
         nodes=arguments.nodes, flavor=Flavor(arguments.flavor), gtid=arguments.gtid, rows=arguments.rows
     )
@@ -49,6 +50,19 @@ def demo(arguments: argparse.Namespace) -> int:
     if scenario is not None and (arguments.nodes < 2 or arguments.no_worker):
         raise SandboxError(f"the scenario {scenario} needs two nodes and a worker")
     return asyncio.run(_Demo(options, arguments).run())
+
+
+def _refuse_without_terminal() -> None:
+    """What the console would say in the end, before anything is built.
+
+    Raises:
+        SandboxError: the console could not be shown.
+    """
+    try:
+        refuse_without_terminal(os.environ)
+    except PfmsError as error:
+        hint = "without a terminal use: pfms-ha-tui demo --headless"
+        raise SandboxError(f"the demo shows a console: {error.reason}", hint=hint) from error
 
 
 class _Demo:
@@ -161,7 +175,7 @@ class _Demo:
         console = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "pfms_ha_tui", "--config", str(sandbox.config_path), "--no-spawn"),
-            env=os.environ | sandbox.environment,
+            env=os.environ | sandbox.environment | {DEMO: "1"},
         )
         try:
             return await self._unless_stopped(console.wait())

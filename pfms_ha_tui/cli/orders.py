@@ -35,6 +35,9 @@ from pfms_ha_tui.worker.protocol import (
     Start,
 )
 
+_MASTER_WRITES_ON = frozenset({"clone", "merge", "merge-undo", "rejoin"})
+"""Kinds of operations that leave the master alone: whatever stops them, it takes writes."""
+
 
 def order(arguments: argparse.Namespace) -> int:
     """Plan, confirm, run and follow one operation."""
@@ -290,11 +293,13 @@ class Ordering:
 
 def _out_of_sight(begun: OperationView) -> WorkerError:
     """The worker was lost while an order waited or ran; what it leaves behind may be a cluster locked."""
+    then = "the next worker finishes it or takes it back; until one runs, nobody may be able to write"
+    if begun.kind in _MASTER_WRITES_ON:
+        then = "it rests until a worker runs, which finishes it or takes it back; the master takes writes"
     hint = (
         "it did not begin, and a worker that ended forgets what is queued: order it again"
         if begun.state is OperationState.PLANNED
-        else "the next worker finishes it or takes it back; until one runs, nobody may be able to write."
-        " Start it, then look at: pfms-ha-tui status"
+        else f"{then}. Start it, then look at: pfms-ha-tui status"
     )
     title = clean(begun.title)
     return WorkerError(f"the worker was lost, and with it the sight of: {title}", code="lost", hint=hint)

@@ -78,6 +78,8 @@ class Console(App[int], inherit_bindings=False):
         start: Start | None = None,
         started_worker: bool = False,
         clock: Clock | None = None,
+        config: Path | None = None,
+        demo: bool = False,
     ):
         # With ANSI colours NO_COLOR leaves none; without them Textual would only make them grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
@@ -85,7 +87,9 @@ class Console(App[int], inherit_bindings=False):
         self.animation_level = "none"
         self.clock = clock or Clock()
         self.board = Board()
-        self.link = Link(socket, self.board, self._board_changed, start=start, clock=self.clock)
+        self.link = Link(
+            socket, self.board, self._board_changed, start=start, clock=self.clock, config=config
+        )
         self.read_only = read_only
         self.keymap = dict(settings.keys)
         self.cluster: str | None = None
@@ -94,6 +98,7 @@ class Console(App[int], inherit_bindings=False):
         """Printed after the terminal is the user's again."""
         self.crash: BaseException | None = None
         self._started_worker = started_worker
+        self._demo = demo
         self._few_colours = few_colours or self.no_color
         if ascii_only:
             self.add_class("-ascii")
@@ -344,6 +349,8 @@ class Console(App[int], inherit_bindings=False):
             self._part("the worker was stopped: nothing watches the cluster now")
 
     def _worker_goes_on(self) -> str:
+        if self._demo:
+            return "the demo ends: its cluster is removed, and its worker ends with it"
         welcome = self.board.welcome
         if welcome is None or not self.scene.live:
             return "the worker was not connected when the console ended"

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pfms_ha_tui.cluster.event import Event, LagSample
 from pfms_ha_tui.console.scene import LAG_WINDOW, Board, Clock, Phase
-from pfms_ha_tui.errors import PfmsError, WorkerError
+from pfms_ha_tui.errors import PfmsError, WorkerError, name_config
 from pfms_ha_tui.worker.client import (
     Connected,
     EventsUpdate,
@@ -43,6 +43,7 @@ class Link:
         changed: called after every change of the board, in the event loop.
         start: how to start a worker when none is running; ``None`` = leave that to people.
         clock: this host's clocks.
+        config: the settings that were named, for the command that starts a worker.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Link:
         start: Start | None = None,
         clock: Clock | None = None,
         longest_delay: float = 2.0,
+        config: Path | None = None,
     ):
         self.socket = socket
         self.board = board
@@ -63,6 +65,7 @@ class Link:
         self._start = start
         self._clock = clock or Clock()
         self._longest_delay = longest_delay
+        self._config = config
         self._client: WorkerClient | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self._caught_up: set[str] = set()
@@ -137,6 +140,7 @@ class Link:
 
     async def _lost(self, error: WorkerError) -> None:
         board = self.board
+        name_config(error, self._config)
         board.problem = error
         board.phase = Phase.LOST if board.welcome is not None else Phase.FAILED
         if self._start is None or error.code != "no_worker" or board.welcome is not None:

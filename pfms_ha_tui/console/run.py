@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pfms_ha_tui.config import ConsoleAccess
 from pfms_ha_tui.console.terminal import (
+    DEMO,
     Leaving,
     driver_class,
     few_colours,
@@ -21,7 +22,12 @@ from pfms_ha_tui.masking import mask
 
 
 def run_console(
-    access: ConsoleAccess, *, read_only: bool = False, spawn: bool = True, started_worker: bool = False
+    access: ConsoleAccess,
+    *,
+    read_only: bool = False,
+    spawn: bool = True,
+    started_worker: bool = False,
+    config: Path | None = None,
 ) -> int:
     """Show the console until it is left; the exit code.
 
@@ -30,6 +36,7 @@ def run_console(
         read_only: offer nothing that changes anything.
         spawn: start a detached worker if none is running.
         started_worker: whether the caller has started the worker for this console.
+        config: the settings that were named, for what a person is told to type.
 
     Raises:
         PfmsError: there is no usable terminal, or the console failed (the details are in a file then).
@@ -53,6 +60,8 @@ def run_console(
         few_colours=few_colours(os.environ),
         start=start if spawn and source is not None else None,
         started_worker=started_worker,
+        config=config,
+        demo=bool(os.environ.get(DEMO)),
     )
 
     def leave(code: int) -> None:

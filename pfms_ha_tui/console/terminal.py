@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 GRACE = 3.0
 """Seconds a signalled console may take to leave by itself before it is made to."""
 _RESTORE = b"\x1b[?1003l\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?7h"
+DEMO = "PFMS_HA_TUI_DEMO"
+"""Set in the environment of a console whose cluster and worker end with it."""
 INSTEAD = "pfms-ha-tui status tells the same in plain text"
 
 

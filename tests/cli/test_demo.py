@@ -89,3 +89,4 @@ def test_the_demo_without_a_terminal_names_the_way_that_needs_none() -> None:
     )
     assert done.returncode == Exit.FAILED
     assert "--headless" in done.stderr
+    assert "starting" not in done.stderr, "nothing was built"

@@ -6,6 +6,7 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -127,7 +128,10 @@ def test_an_order_that_is_refused_when_its_turn_comes_has_failed(worker: pytest.
 
 @pytest.mark.parametrize(
     ("state", "words"),
-    [(OperationState.RUNNING, "nobody may be able to write"), (OperationState.PLANNED, "order it again")],
+    [
+        (OperationState.RUNNING, "it rests until a worker runs"),
+        (OperationState.PLANNED, "order it again"),
+    ],
 )
 def test_a_worker_that_is_lost_on_the_way_leaves_word_of_what_to_do(
     worker: pytest.MonkeyPatch, state: OperationState, words: str
@@ -136,6 +140,15 @@ def test_a_worker_that_is_lost_on_the_way_leaves_word_of_what_to_do(
         ordered(worker, None, Dying(state))
     assert words in (lost.value.hint or "")
     assert TITLE in lost.value.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "may_be_locked"),
+    [("failover", True), ("switchover", True), ("lock", True), ("clone", False), ("merge", False)],
+)
+def test_only_what_moves_roles_may_leave_nobody_able_to_write(kind: str, may_be_locked: bool) -> None:
+    lost = orders._out_of_sight(replace(view(1, OperationState.RUNNING), kind=kind))
+    assert ("nobody may be able to write" in (lost.hint or "")) is may_be_locked
 
 
 def test_on_a_terminal_the_plan_is_shown_before_the_label_is_asked_for_whatever_the_output(

@@ -19,6 +19,7 @@ from support.scripted import ScriptedWorker
 
 from pfms_ha_tui.cluster.event import LagSample
 from pfms_ha_tui.console import link as link_module
+from pfms_ha_tui.console.app import Console
 from pfms_ha_tui.console.link import Link, Start
 from pfms_ha_tui.console.scene import LAG_WINDOW, Board, Phase, Scene
 from pfms_ha_tui.errors import WorkerError
@@ -41,9 +42,9 @@ class Line:
 
 
 @asynccontextmanager
-async def linked(socket: Path, start: Start | None = None) -> AsyncIterator[Line]:
+async def linked(socket: Path, start: Start | None = None, config: Path | None = None) -> AsyncIterator[Line]:
     board, clock = Board(), StillClock()
-    link = Link(socket, board, lambda: None, start=start, clock=clock, longest_delay=0.3)
+    link = Link(socket, board, lambda: None, start=start, clock=clock, longest_delay=0.3, config=config)
     task = asyncio.create_task(link.run())
     try:
         yield Line(link, board, clock)
@@ -140,10 +141,10 @@ async def test_a_cluster_that_left_the_settings_is_forgotten_with_the_next_worke
 
 
 async def test_no_worker_is_said_with_what_to_do(folder: Path) -> None:
-    async with linked(folder / "w.sock") as line:
+    async with linked(folder / "w.sock", config=Path("a b.toml")) as line:
         await line.until(lambda: line.board.phase is Phase.FAILED)
         assert "no worker is running" in str(line.board.problem)
-        assert "pfms-ha-tui worker" in str(line.board.problem)
+        assert "pfms-ha-tui worker --config 'a b.toml'" in str(line.board.problem)
 
 
 async def test_a_worker_is_started_once_when_none_runs(folder: Path) -> None:
@@ -221,3 +222,9 @@ def test_a_state_is_stale_by_its_own_interval() -> None:
     assert Scene(board, states.healthy(), MONO + 6, WALL).stale
     assert not Scene(board, states.healthy(), MONO + 4, WALL).stale
     assert not Scene(board, None, MONO, WALL).stale
+
+
+def test_a_demo_does_not_say_that_anything_keeps_running(folder: Path) -> None:
+    words = Console(folder / "w.sock", demo=True)._worker_goes_on()
+    assert words == "the demo ends: its cluster is removed, and its worker ends with it"
+    assert "not connected" in Console(folder / "w.sock")._worker_goes_on()
