@@ -18,7 +18,7 @@ from pfms_ha_tui.cli.orders import Ordering, chosen_cluster
 from pfms_ha_tui.console.format import number
 from pfms_ha_tui.console.ink import clean
 from pfms_ha_tui.errors import OperationError
-from pfms_ha_tui.operations.view import OperationView
+from pfms_ha_tui.operations.view import TO_BE_REBUILT, OperationView
 from pfms_ha_tui.worker.archives import is_path
 from pfms_ha_tui.worker.client import WorkerClient
 from pfms_ha_tui.worker.protocol import Order, OrderKind, Plan
@@ -77,7 +77,8 @@ class _Merging(Ordering):
     def _end(self, view: OperationView) -> int:
         status = super()._end(view)
         losing: str | None = self._arguments.node
-        if status == Exit.OK and losing is not None and not self._arguments.json:
+        whole = view.text is not None and TO_BE_REBUILT in view.text
+        if status == Exit.OK and losing is not None and whole and not self._arguments.json:
             sys.stdout.write(f"next: pfms-ha-tui resync {losing}\n")
         return status
 

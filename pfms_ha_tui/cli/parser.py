@@ -255,7 +255,8 @@ def _add_merge(commands: Commands) -> None:
     merge.formatter_class = argparse.RawDescriptionHelpFormatter
     merge.add_argument("--into", metavar="NODE", help="the node the rows go into (default: the master)")
     moment = "local time ('2026-11-28 02:00'), with an offset ('… +01:00'), or @seconds"
-    merge.add_argument("--start", metavar="WHEN", help=f"first moment: {moment}; without it one is proposed")
+    proposed = "without both ends a window is proposed"
+    merge.add_argument("--start", metavar="WHEN", help=f"first moment: {moment}; {proposed}")
     merge.add_argument("--end", metavar="WHEN", help="the moment after the last")
     merge.add_argument("--tables", metavar="T,T", help="only these tables")
     merge.add_argument(

@@ -344,7 +344,7 @@ class Execution:
         self._facts[_UNDO] = msgspec.json.encode((why, end)).decode()
         self.say(f"undoing: {why}")
         await self._write(Change(phase=Phase.UNDO, facts={_UNDO: (why, end)}), must=False)
-        undone = 0
+        undone, stays = 0, []
         for place in reversed(range(len(self._steps))):
             if self._steps[place].state not in _BEGUN:
                 continue
@@ -357,11 +357,15 @@ class Execution:
                     hint="it is tried again when the node can be asked; nothing else is started meanwhile",
                     code="undo_failed",
                 ) from error
+            if step.stays is not None:
+                stays.append(step.stays)
             if text is not None:
                 undone += 1
                 self.say(f"{step.title}: {text}")
                 await self._set(place, StepState.UNDONE, text=text, must=False)
         tail = "everything was undone" if undone else "nothing had been changed"
+        if stays:
+            tail = " and ".join(stays)
         await self._finish(end, f"{why}; {tail}")
 
     async def _rehearse(self) -> None:

@@ -108,6 +108,8 @@ class Step:
     node: str | None = None
     """Label of the node it changes."""
     on_failure = OnFailure.UNDO
+    stays: str | None = None
+    """What of it stays when the operation is undone, in a few words."""
     cancel_before = False
     """Whether cancelling just before this step is safe (then everything done so far is undone)."""
 

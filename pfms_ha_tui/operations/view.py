@@ -33,6 +33,10 @@ class Progress:
     """Seconds left."""
 
 
+TO_BE_REBUILT = "is to be rebuilt from it now"
+"""What a merge's outcome says of the losing side once nothing is left that it alone has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
     """One step as it is shown."""

@@ -157,9 +157,10 @@ def test_an_event_that_was_validated_on_the_master_since_is_the_same_event(
     ("left", "reason"),
     [
         ("nothing", None),
-        ("future", "later than the window"),
-        ("optional", "tagente_datos_log4x"),
-        ("earlier", "begins after"),
+        ("future", "1 row of tagente_datos, from after the window, not on node1"),
+        ("optional", "1 row of tagente_datos_log4x, which was not among the tables, not on node1"),
+        ("earlier", "1 row of tagente_datos, from before the window, not on node1"),
+        ("both", None),
         ("timeless", "without a time, 2 of tagente_datos (they are archived)"),
     ],
 )
@@ -173,16 +174,22 @@ def test_what_a_merge_leaves_on_the_losing_side_is_told(
         insert(divergence.losing, "tagente_datos", timeless)
     if left == "future":
         insert(divergence.losing, "tagente_datos", [value(1, WINDOW.end + 7_000)])
-    if left == "optional":
+    if left == "earlier":
+        insert(divergence.losing, "tagente_datos", [value(1, BASE - 50)])
+    if left == "both":
+        divergence.both("tagente_datos", [value(1, BASE - 50), value(1, WINDOW.end + 7_000)])
+    if left in ("optional", "both"):
         row = {"id_agente_modulo": 1, "severity": "", "message": "", "stacktrace": "", "utimestamp": BASE + 5}
         insert(divergence.losing, "tagente_datos_log4x", [row])
-    began = BASE - 100.0 if left == "earlier" else BASE + 1.0
+        if left == "both":
+            insert(divergence.master, "tagente_datos_log4x", [row])
+    began = BASE - 100.0 if left in ("earlier", "both") else BASE + 1.0
     job = divergence.job(WINDOW)
     found = job.left_out([spec.table for spec in job.specs], began)
     assert (found is None) if reason is None else (found is not None and reason in found)
     tables, newest = job.everything()
-    assert newest == (WINDOW.end + 7_000 if left == "future" else BASE + 5)
-    assert ("tagente_datos_log4x" in tables) is (left == "optional")
+    assert newest == (WINDOW.end + 7_000 if left in ("future", "both") else BASE + 5)
+    assert ("tagente_datos_log4x" in tables) is (left in ("optional", "both"))
     saved = job.archive(new_directory(tmp_path, "node2", "node1", 0.0), Control()).configuration
     assert saved.get("tagente_datos") == (2 if left == "timeless" else None)
 

@@ -126,7 +126,7 @@ class OperationScreen(ConsoleScreen):
     def key_ids(self) -> tuple[str, ...]:
         running = self._view is not None and self._view.state is OperationState.RUNNING
         keys = tuple(one for one in self.KEYS if running or one != "operation.cancel")
-        return keys if self._to_rebuild is None else ("merge.clone", *keys)
+        return ("merge.clone", *keys) if self._may_rebuild else keys
 
     @property
     def _to_rebuild(self) -> str | None:
@@ -140,14 +140,20 @@ class OperationScreen(ConsoleScreen):
         losing, view = self._to_rebuild, self._view
         if losing is None:
             return []
-        key, name = self.key_for("merge.clone", "c"), clean(losing)
-        outcome = f"{clean(view.text)}. " if view is not None and view.text else ""
-        words = (
-            f"{outcome}What {name} wrote outside of the window, or in tables that were not chosen, is only on"
-            f" {name}, and a rebuilding replaces it."
-        )
-        go_on = line("  To rebuild it: ", (key, Ink.KEY), " goes on with the clone.")
-        return [*wrap(line(("▶ Next: ", Ink.KEY), words), width, indent=2), go_on, EMPTY]
+        outcome = f"{clean(view.text)}." if view is not None and view.text else ""
+        told = wrap(line(("▶ Next: ", Ink.KEY), outcome), width, indent=2)
+        if not self._may_rebuild:
+            return [*told, EMPTY]
+        key = self.key_for("merge.clone", "c")
+        return [*told, line("  To rebuild it: ", (key, Ink.KEY), " goes on with the clone."), EMPTY]
+
+    @property
+    def _may_rebuild(self) -> bool:
+        """Not while the worker would refuse it, as after a merge of a part only."""
+        losing, state = self._to_rebuild, self.scene.state
+        if losing is None or state is None:
+            return False
+        return losing not in state.refusals.get(OrderKind.CLONE, {})
 
     def go_on(self) -> None:
         """Rebuild the side that lost; that asks for its label again."""

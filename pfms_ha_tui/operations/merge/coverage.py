@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.config.settings import ClusterSettings
 from pfms_ha_tui.nodes.dialect import quote_name
 from pfms_ha_tui.operations.merge.control import Control
+from pfms_ha_tui.operations.merge.plan import Survey
 from pfms_ha_tui.operations.merge.prepare import prepare
 from pfms_ha_tui.operations.merge.side import READ_TIMEOUT, Side
 from pfms_ha_tui.operations.merge.tables import OPTIONAL, TableMapping, TableSpec, choose
@@ -45,40 +47,60 @@ def optional_tables(side: Side, since: int | None = None) -> tuple[str, ...]:
 
 
 def left_out(
-    losing: Side,
-    master: Side,
+    sides: tuple[Side, Side],
+    scouts: tuple[Side, Side],
     cluster: ClusterSettings,
     tables: Sequence[str],
     window: Window,
     began: float | None,
     mappings: Mapping[str, TableMapping] | None = None,
+    control: Control | None = None,
 ) -> str | None:
     """What a merge of ``tables`` and ``window`` leaves on the losing side alone; ``None`` = nothing.
 
+    Every row of the rest is looked for on the master: what both sides had before they parted, or what an
+    earlier merge added, is no reason to keep the node.
+
     Args:
-        losing: The losing side.
-        master: The master.
+        sides: The losing side and the master.
+        scouts: Second sessions on both.
         cluster: Their cluster.
         tables: Those that were merged.
         window: The window that was merged.
         began: Since when the sides are apart; ``None`` = nobody knows.
         mappings: What was decided about differing columns.
+        control: Cancelling.
 
     Raises:
         SqlError: a side cannot be asked.
+        MergeCancelled: somebody asked to stop.
     """
+    losing, master = sides
     since = window.start if began is None else min(window.start, int(began))
     # A table that is overwritten in place holds nothing of the past.
     wanted = [spec for spec in (*choose(None, cluster.merge.tables), *OPTIONAL) if not spec.key]
-    for spec in wanted:
-        if spec.table not in tables and _has_rows(losing, spec, since):
-            return f"its rows of {spec.table} were not among the tables"
-    if began is not None and window.start > began:
-        return "the window begins after the sides parted"
-    newest = newest_row(losing, [spec for spec in wanted if spec.table in tables])
-    if newest is not None and newest >= window.end:
-        return "it has rows that are later than the window"
-    return _without_time(losing, master, [spec for spec in wanted if spec.table in tables], window, mappings)
+    merged = [spec for spec in wanted if spec.table in tables]
+    others = [spec for spec in wanted if spec.table not in tables and _has_rows(losing, spec, since)]
+    newest = newest_row(losing, [*merged, *others])
+    after = window.end if newest is None else max(window.end, newest + 1)
+    rests = (
+        (others, Window(since, after), "which was not among the tables", "with that table too"),
+        (merged, Window(since, window.start), "from before the window", "with an earlier beginning"),
+        (merged, Window(window.end, after), "from after the window", "with a later end"),
+    )
+    for specs, rest, which, again in rests:
+        if not specs or rest.end <= rest.start:
+            continue
+        survey = Survey(losing, master, rest, specs, mappings)
+        blocking = next((one for one in survey.preparation.differences if one.blocking), None)
+        if blocking is not None:
+            return f"{blocking.table}, {which}, cannot be compared: {blocking.text}"
+        compared, _ = survey.compare(scouts, control or Control())
+        lacking = [(one.table, count) for one in compared if (count := one.to_add + one.skipped)]
+        if lacking:
+            told = " and ".join(f"{plural(count, 'row')} of {table}" for table, count in lacking)
+            return f"{told}, {which}, not on {master.label}: merge again {again}"
+    return _without_time(losing, master, merged, window, mappings)
 
 
 def _without_time(

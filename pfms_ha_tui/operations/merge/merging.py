@@ -102,11 +102,13 @@ class Merge:
             tables = dict.fromkeys([*(spec.table for spec in self.specs), *optional_tables(losing)])
             return tuple(tables), newest_row(losing, choose(tuple(tables), self.cluster.merge.tables))
 
-    def left_out(self, tables: Sequence[str], began: float | None) -> str | None:
+    def left_out(
+        self, tables: Sequence[str], began: float | None, control: Control | None = None
+    ) -> str | None:
         """What of the losing side a merge of this window and these tables does not cover."""
         window, mappings = self.request.window, self.request.mappings
-        with self._sides() as (losing, master):
-            return left_out(losing, master, self.cluster, tables, window, began, mappings)
+        with self._sides() as sides, self._sides() as scouts:
+            return left_out(sides, scouts, self.cluster, tables, window, began, mappings, control)
 
     def first_difference(self, control: Control, now: int | None = None) -> Window | None:
         """Where the two nodes' data differ, looking back from now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pfms_ha_tui.cluster.observation import IoState
 from pfms_ha_tui.cluster.words import plural
 from pfms_ha_tui.errors import OperationError, PfmsError
 from pfms_ha_tui.operations.records import MarkKind
@@ -13,6 +14,9 @@ from pfms_ha_tui.operations.step import OnFailure, Step, StepRun
 
 if TYPE_CHECKING:
     from pfms_ha_tui.operations.merge.operation import MergeBack
+
+FOLLOWS = "follows"
+"""Fact: what was taken for the losing side was a running slave of the master."""
 
 
 class MergeStep(Step):
@@ -73,6 +77,7 @@ class LockLosing(MergeStep):
         super().__init__(operation)
         self.node = label
         self.title = f"lock {label}"
+        self.stays = f"{label} stays read-only"
 
     def preview(self) -> tuple[str, ...]:
         """The statements."""
@@ -89,9 +94,21 @@ class LockLosing(MergeStep):
                 run.say(f"{label} cannot be locked: {error.reason}")
                 return "the archive is there already"
             return f"{label} is read-only"
-        await self._mark(run, label)
+        if await self._only_follows(label):
+            await run.note(**{FOLLOWS: True})
+        else:
+            await self._mark(run, label)
         killed = await lock_node(self.operation, label)
         return f"{label} is read-only, {plural(killed, 'client session')} ended"
+
+    async def _only_follows(self, label: str) -> bool:
+        """Whether it is a slave that replicates and takes no writes: nothing is amiss with such a one."""
+        link, master = await self.operation.link(label), await self.operation.link(self.asked.master)
+        state = await link.replication()
+        if state is None or state.io is not IoState.YES or not state.sql or not await link.is_read_only():
+            return False
+        rows = await master.query("SELECT @@GLOBAL.server_id AS id")
+        return state.source_server_id == int(str(rows[0]["id"]))
 
     async def _mark(self, run: StepRun, label: str) -> None:
         """Locked, it looks like a slave that merely stands; the proof of the merge takes the mark away.

@@ -37,14 +37,14 @@ from pfms_ha_tui.operations.merge.merging import (
     start_restore,
     verify_directory,
 )
-from pfms_ha_tui.operations.merge.opening import CheckSides, LockLosing, MergeStep
+from pfms_ha_tui.operations.merge.opening import FOLLOWS, CheckSides, LockLosing, MergeStep
 from pfms_ha_tui.operations.merge.report import plan_lines, result_lines, summary_line, verification_lines
 from pfms_ha_tui.operations.merge.tables import TableMapping
 from pfms_ha_tui.operations.merge.takeback import MergeUndo, MergeUndoParams
 from pfms_ha_tui.operations.merge.window import Window
 from pfms_ha_tui.operations.records import MarkKind
 from pfms_ha_tui.operations.step import Recovery, StepRun
-from pfms_ha_tui.operations.view import OperationState, StepState
+from pfms_ha_tui.operations.view import TO_BE_REBUILT, OperationState, StepState
 from pfms_ha_tui.pandora.events import Criticity
 
 __all__ = ["MergeBack", "MergeParams", "MergeUndo", "MergeUndoParams"]
@@ -176,7 +176,14 @@ class MergeBack(ClusterOperation):
             return text
         if left_out:
             return f"{text}; {losing} is not to be rebuilt yet: {left_out}"
-        return f"{text}; {losing} is to be rebuilt from it now"
+        if self.harmless(run):
+            return f"{text}; {losing} follows it and has nothing of its own"
+        return f"{text}; {losing} {TO_BE_REBUILT}"
+
+    @staticmethod
+    def harmless(run: StepRun) -> bool:
+        """Whether the losing side is a running slave that had nothing of its own: it stays what it is."""
+        return bool(run.fact(FOLLOWS, bool)) and not run.fact("added", int)
 
     def hook_facts(self, run: StepRun) -> dict[str, object]:
         """For the hooks' environment."""
@@ -285,6 +292,7 @@ class AddRows(MergeStep):
     """Add what the master lacks."""
 
     name = "apply"
+    stays = "what was added stays"
 
     def __init__(self, operation: MergeBack) -> None:
         super().__init__(operation)
@@ -364,6 +372,8 @@ class ProveRows(MergeStep):
         if left_out is not None:
             await operation.mark(run, losing, MarkKind.DIVERGED, f"{merged}, but not all: {left_out}")
             return
+        if operation.harmless(run):
+            return
         await operation.record(lambda records: records.clear_mark(losing, MarkKind.DIVERGED))
         await operation.mark(run, losing, MarkKind.NEEDS_RESYNC, merged)
 
@@ -373,10 +383,10 @@ class ProveRows(MergeStep):
             return None
         began = await self.operation.context.apart_since(job.request.losing, job.request.master)
 
-        def look(control: Control) -> str | None:  # noqa: ARG001
+        def look(control: Control) -> str | None:
             with Archive(directory / ROWS) as archive:
                 tables = tuple(archive.tables)
-            return job.left_out(tables, began)
+            return job.left_out(tables, began, control)
 
         try:
             return await on_thread(run, look)

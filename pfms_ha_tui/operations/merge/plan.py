@@ -162,6 +162,27 @@ class Survey:
         """
         started = time.monotonic()
         left_behind = self.configuration.compare(control)
+        tables, skipped = self.compare(scouts, control)
+        unknown = [
+            (explain(owner, number, self.inventory, self.master_inventory), rows)
+            for (owner, number), rows in skipped.items()
+        ]
+        return MergePlan(
+            losing=self.losing.label,
+            master=self.master.label,
+            window=self.window,
+            tables=tuple(tables),
+            skipped=tuple(sorted(unknown, key=lambda one: (-one[1], one[0].owner, one[0].id))),
+            renamed=self.known.renamed,
+            differences=self.preparation.differences,
+            left_behind=left_behind,
+            seconds=time.monotonic() - started,
+        )
+
+    def compare(
+        self, scouts: tuple[Side, Side], control: Control
+    ) -> tuple[list[TablePlan], Counter[tuple[Owner, int]]]:
+        """What would happen with each table, and whose rows would be left out; arguments as :meth:`plan`."""
         tables: list[TablePlan] = []
         skipped: Counter[tuple[Owner, int]] = Counter()
         looked_at = 0
@@ -180,21 +201,7 @@ class Survey:
                 )
                 for one in counts(prepared.table, prepared.children, tally)
             ]
-        unknown = [
-            (explain(owner, number, self.inventory, self.master_inventory), rows)
-            for (owner, number), rows in skipped.items()
-        ]
-        return MergePlan(
-            losing=self.losing.label,
-            master=self.master.label,
-            window=self.window,
-            tables=tuple(tables),
-            skipped=tuple(sorted(unknown, key=lambda one: (-one[1], one[0].owner, one[0].id))),
-            renamed=self.known.renamed,
-            differences=self.preparation.differences,
-            left_behind=left_behind,
-            seconds=time.monotonic() - started,
-        )
+        return tables, skipped
 
     def _compared(self, prepared: Prepared, tally: Tally, scouts: tuple[Side, Side]) -> Generator[None]:
         """Compare slice after slice; each step is a moment to look up."""

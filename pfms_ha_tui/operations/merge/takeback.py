@@ -109,6 +109,7 @@ class TakeBack(Step):
 
     name = "undo"
     title = "remove the added rows"
+    stays = "what was removed stays removed"
     on_failure = OnFailure.STOP
     cancel_before = True
 
