@@ -216,6 +216,11 @@ ACTIONS: Mapping[str, Action] = {
             run=lambda screen: screen.cancel(), why_not=orders.why_not_cancel,
         ),
         Action(
+            id="resync.cancel", keys="", title="Cancel queued resync",
+            about="The resync of the node under the cursor, which waits for its turn, is not begun.",
+            run=orders.cancel_waiting, why_not=orders.why_not_cancel_waiting,
+        ),
+        Action(
             id="wizard.next", keys="enter", title="Next", drop=1,
             about="On to the next page of the wizard; esc goes back a page.",
             run=lambda screen: screen.advance(), why_not=always,
@@ -258,7 +263,7 @@ ACTIONS: Mapping[str, Action] = {
     )
 }  # fmt: skip
 
-BY_NAME = ("rejoin", "lock", "reopen", "acknowledge", "mode", "name-master", "stop-worker")
+BY_NAME = ("rejoin", "lock", "reopen", "resync.cancel", "acknowledge", "mode", "name-master", "stop-worker")
 """What is seldom needed has no key of its own: it is found in the commands of the dashboard."""
 
 EVERYWHERE = ("help", "commands", "back", "cluster.next", "cluster.previous", "quit")

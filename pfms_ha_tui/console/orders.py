@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 
 from pfms_ha_tui.cluster.policy import Mode
 from pfms_ha_tui.cluster.refusals import ANYBODY
+from pfms_ha_tui.cluster.snapshot import SyncState
 from pfms_ha_tui.console import format as fmt
 from pfms_ha_tui.console.scene import Scene
 from pfms_ha_tui.operations.view import OperationState
-from pfms_ha_tui.worker.protocol import ClusterRef, NodeQuery, Order, OrderKind, Pause, Rights, SetMode
+from pfms_ha_tui.worker.protocol import (
+    Cancel,
+    ClusterRef,
+    NodeQuery,
+    Order,
+    OrderKind,
+    Pause,
+    Rights,
+    SetMode,
+)
 
 if TYPE_CHECKING:
     from pfms_ha_tui.console.screens.base import ConsoleScreen
@@ -53,6 +63,23 @@ def why_not_cancel(scene: Scene, node: str | None) -> str | None:
     if view is None or view.state is not OperationState.RUNNING:
         return "no operation is running"
     return None if view.cancellable else "it is past its last safe point"
+
+
+def why_not_cancel_waiting(scene: Scene, node: str | None) -> str | None:
+    """Needs a node under the cursor whose resync waits for its turn."""
+    why = why_not_orders(scene, node)
+    if why is not None or scene.state is None:
+        return why
+    waiting = [one.label for one in scene.state.snapshot.nodes if one.sync.state is SyncState.QUEUED]
+    return None if node in waiting else "no resync of the node under the cursor waits for its turn"
+
+
+def cancel_waiting(screen: ConsoleScreen) -> None:
+    """Nothing was begun, so nothing is asked."""
+    state, node = screen.scene.state, screen.node
+    if state is not None and node is not None:
+        done = f"the resync of {node} is not begun"
+        screen.console.send("cancel", Cancel(cluster=state.name, queued=node), done)
 
 
 def why_not_acknowledge(scene: Scene, node: str | None) -> str | None:

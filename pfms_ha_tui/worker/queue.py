@@ -37,7 +37,11 @@ class ResyncQueue:
             OperationError: it waits already.
         """
         if any(one.label == label for one in self._waiting):
-            raise OperationError(f"the resync of {label} waits already", code="busy")
+            raise OperationError(
+                f"the resync of {label} waits already",
+                code="busy",
+                hint=f"to have it not begun: pfms-ha-tui cancel --queued {label}",
+            )
         self._waiting.append(_Waiting(label, build, actor))
         self.show()
         self._tell(Severity.INFO, "operation_queued", f"the resync of {label} waits for its turn", actor)

@@ -225,6 +225,16 @@ async def test_cancelling_is_asked_twice(folder: Path) -> None:
         assert orders.cancelled == [Cancel(cluster=states.healthy().name, id=view(OperationState.RUNNING).id)]
 
 
+async def test_a_resync_that_waits_is_taken_back_by_its_command(folder: Path) -> None:
+    state = states.resync_failed()
+    async with console(folder, state) as stage:
+        orders = Orders(stage)
+        await stage.press("down", "down", "colon", *"queued", "enter")
+        await stage.until(lambda: orders.cancelled, "the order to cancel")
+        assert orders.cancelled == [Cancel(cluster=state.name, queued="node3")]
+        await stage.until_text("the resync of node3 is not begun")
+
+
 async def test_a_pause_takes_a_duration_and_a_reason(folder: Path) -> None:
     async with console(folder, states.healthy()) as stage:
         orders = Orders(stage)
