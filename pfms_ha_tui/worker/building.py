@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pfms_ha_tui.cluster.candidates import eligible, why_not_candidate
 from pfms_ha_tui.cluster.decision import Action, Decision
-from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind
+from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind, Severity
 from pfms_ha_tui.cluster.guards import readiness
 from pfms_ha_tui.cluster.observation import Flavor
 from pfms_ha_tui.cluster.permits import (
@@ -150,7 +150,9 @@ class Builder:
             case OrderKind.CLONE:
                 return self._clone(target, master, order)
 
-    def allowed(self, order: Order, planned: str | None = None) -> ClusterOperation:
+    def allowed(
+        self, order: Order, planned: str | None = None, *, source: str | None = None
+    ) -> ClusterOperation:
         """The operation of an order that may be started now.
 
         Asked again when a queued one gets its turn: meanwhile its node may have become the master, or the
@@ -159,16 +161,30 @@ class Builder:
         Args:
             order: The order.
             planned: See :func:`as_planned`.
+            source: Of a resync: the source that was shown. If nobody named it, it is kept as long as it will
+                do, and another one that has to be taken instead is told.
 
         Raises:
             OperationError: it may not, and why.
         """
-        operation = self.by_order(order)
+        chosen = operation = self.by_order(order)
+        if source is not None and order.source is None and isinstance(chosen, Clone):
+            operation = self._clone(chosen.asked.target, chosen.asked.master, order, source=source)
         as_planned(operation, planned)
         why = self.why_not(order)
         if why is not None:
             raise OperationError(f"{operation.title} is refused: {why}", code="refused")
-        return operation
+        if operation is chosen or not isinstance(operation, Clone) or self._will_do(operation.asked):
+            return operation
+        self._monitor.memory.journal.add_event(
+            cluster=self._monitor.name,
+            node=order.target,
+            severity=Severity.WARNING,
+            kind="operation_changed",
+            text=f"{source} will not do any more: instead of the {operation.title}, the {chosen.title}",
+            actor="worker",
+        )
+        return chosen
 
     def why_not(self, order: Order) -> str | None:
         """Why the order is refused now, as one clause; ``None`` if it may be started."""
@@ -267,10 +283,10 @@ class Builder:
             return MergeUndo(self.context, params)
         return MergeBack(self.context, params)
 
-    def _clone(self, target: str, master: str | None, order: Order) -> Clone:
+    def _clone(self, target: str, master: str | None, order: Order, *, source: str | None = None) -> Clone:
         if master is None:
             raise OperationError("it is not known which node is the master")
-        source = order.source if order.source is not None else self._source(target, master)
+        source = order.source or source or self._source(target, master)
         params = CloneParams(
             target=target,
             source=source,
@@ -287,22 +303,24 @@ class Builder:
 
     def _source(self, target: str, master: str) -> str:
         """A healthy slave if there is one, as it loads the master less; else the master."""
-        monitor = self._monitor
+        slaves = (label for label in self._slaves(master) if label != target)
+        return next((label for label in slaves if self._is_healthy_source(target, label)), master)
+
+    def _is_healthy_source(self, target: str, slave: str) -> bool:
+        monitor, node = self._monitor, self._snapshot.node(slave)
         policy, facts = monitor.memory.policy, monitor.memory.facts()
-        for label in self._slaves(master):
-            if label == target:
-                continue
-            node = self._snapshot.node(label)
-            replication, seen = (node.replication, node.facts) if node is not None else (None, None)
-            if replication is None or seen is None:
-                continue
-            if seen.flavor is Flavor.MYSQL and not replication.gtid:
-                continue  # it may apply in parallel, and then its position says too little
-            lag = replication.seconds_behind
-            why = why_not_resync(target, monitor.history, self._diagnosis, policy, facts, source=label)
-            if why is None and lag is not None and lag <= policy.warn_lag:
-                return label
-        return master
+        replication, seen = (node.replication, node.facts) if node is not None else (None, None)
+        if replication is None or seen is None:
+            return False
+        if seen.flavor is Flavor.MYSQL and not replication.gtid:
+            return False  # it may apply in parallel, and then its position says too little
+        lag = replication.seconds_behind
+        why = why_not_resync(target, monitor.history, self._diagnosis, policy, facts, source=slave)
+        return why is None and lag is not None and lag <= policy.warn_lag
+
+    def _will_do(self, asked: CloneParams) -> bool:
+        """Whether what was planned some time ago can still be copied from where it was to be."""
+        return asked.source == asked.master or self._is_healthy_source(asked.target, asked.source)
 
     def _isolated(self, policy: Policy) -> bool:
         """Whether nobody reaches the master, and the policy then is to promote without proof."""

@@ -137,13 +137,21 @@ class ClusterHands:
         await asyncio.wait({begun, task}, return_when=asyncio.FIRST_COMPLETED)
         return begun.result() if begun.done() else task.result()
 
-    def queue(self, label: str, order: Order, *, actor: str, planned: str | None = None) -> None:
+    def queue(
+        self,
+        label: str,
+        order: Order,
+        *,
+        actor: str,
+        planned: str | None = None,
+        source: str | None = None,
+    ) -> None:
         """Resync a node as soon as nothing else runs, if that is then still what was ``planned``.
 
         Raises:
             OperationError: it waits already.
         """
-        self._queue.add(label, lambda: self.builder.allowed(order, planned), actor=actor)
+        self._queue.add(label, lambda: self.builder.allowed(order, planned, source=source), actor=actor)
 
     def order_by_itself(self, order: Order, *, actor: str, reason: str) -> None:
         """Begin, or queue, a resync that nobody at a console asked for.

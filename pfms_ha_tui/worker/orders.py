@@ -156,7 +156,8 @@ class Orders(Conductor):
                 hint=f"the label {label} has to be typed",
             )
         if start.order.kind is OrderKind.CLONE and hands.busy:
-            hands.queue(label, start.order, actor=peer.actor, planned=operation.title)
+            source = operation.asked.source if isinstance(operation, Clone) else None
+            hands.queue(label, start.order, actor=peer.actor, planned=operation.title, source=source)
             return _planned(operation, peer.actor)
         return await hands.ordered(operation, actor=peer.actor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -130,7 +130,7 @@ async def test_a_resync_that_waited_begins_when_its_turn_comes(desk: Desk) -> No
     assert begun.actor == "carol"
 
 
-async def test_a_resync_that_waited_is_refused_when_it_would_be_another_one_than_was_shown(
+async def test_a_resync_that_waited_keeps_its_source_although_another_one_would_be_chosen_now(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await desk.occupy()
@@ -138,12 +138,23 @@ async def test_a_resync_that_waited_is_refused_when_it_would_be_another_one_than
     # a healthy slave came up meanwhile: the worker would choose it as the source
     monkeypatch.setattr(desk.hands.builder, "_source", lambda *_: "node3")
     desk.held.let.set()
-    refused = await desk.event("operation_failed")
-    assert "the resync of node2 did not begin: what was planned was the resync of node2 from node1" in (
-        refused.text
-    )
-    assert "by now it would be the resync of node2 from node3" in refused.text
-    assert [view.kind for view in await desk.hands.past(9)] == ["toy"]
+    await desk.event("operation_started", "resync of node2 from node1")
+
+
+async def test_a_resync_that_waited_takes_another_source_when_the_planned_one_is_gone_and_tells_it(
+    desk: Desk,
+) -> None:
+    builder = desk.hands.builder
+    order = Order(cluster="pandora", kind=OrderKind.CLONE, target="node2")
+    allowed = builder.allowed(order, "resync of node2 from node3", source="node3")
+    assert allowed.title == "resync of node2 from node1"
+    told = await desk.event("operation_changed")
+    assert "node3 will not do any more" in told.text
+    assert "resync of node2 from node1" in told.text
+    with pytest.raises(OperationError, match="by now it would be"):
+        builder.allowed(replace(order, source="node1"), "resync of node2 from node3", source="node3")
+    with pytest.raises(OperationError, match=r"node3 \(staged\); by now it would be the .* node3 \("):
+        builder.allowed(order, "resync of node2 from node3 (staged)", source="node3")
 
 
 async def test_the_method_that_was_named_is_part_of_what_was_shown(desk: Desk) -> None:
