@@ -16,9 +16,10 @@ from support.console_merge import BEGAN, NOW, MergeScript, merged, moment
 from pfms_ha_tui.console.screens.dashboard import Dashboard
 from pfms_ha_tui.console.screens.merge import MergeWizard
 from pfms_ha_tui.console.screens.operation import OperationScreen, OrderScreen
+from pfms_ha_tui.console.widgets.merge import histogram_lines
 from pfms_ha_tui.operations.view import OperationState
 from pfms_ha_tui.worker.protocol import OrderKind
-from pfms_ha_tui.worker.protocol_merge import ColumnProblem, MergeQuery
+from pfms_ha_tui.worker.protocol_merge import ColumnProblem, MergeQuery, RowsPerSpan
 
 SMALL = (80, 24)
 
@@ -386,3 +387,17 @@ async def test_escape_goes_back_page_by_page_and_leaves_everything_as_it_is(fold
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
         assert script.started == []
+
+
+def test_the_histogram_tells_the_workers_time_and_counts_that_are_not_exact_as_such() -> None:
+    buckets = [RowsPerSpan(start=at, seconds=60, losing=1, master=1) for at in (0, 60, 120)]
+
+    def shown(start: int) -> str:
+        lines = histogram_lines(buckets, (start, 180), ("node2", "node1"), 60, 20, "+05:30")
+        return "\n".join("".join(span.text for span in one) for one in lines)
+
+    assert "about 3 rows in the window" in shown(30)
+    assert "about" not in shown(60)
+    assert "2 rows in the window" in shown(60)
+    assert "05:30" in shown(60)
+    assert "▲" not in shown(60)

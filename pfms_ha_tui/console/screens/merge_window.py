@@ -189,7 +189,8 @@ class WindowPage(MergePage):
         if merge.histogram is None or wanted.query is None:
             return [line(("counting the rows on both nodes …", Ink.BUSY))]
         labels = (wanted.losing or "", wanted.into or "")
-        return histogram_lines(merge.histogram, (wanted.query.start, wanted.query.end), labels, width, height)
+        window, offset = (wanted.query.start, wanted.query.end), wanted.start.offset if wanted.start else ""
+        return histogram_lines(merge.histogram, window, labels, width, height, offset)
 
     def _why(self, width: int) -> list[Line]:
         split, wanted = self.merge.split, self.merge.wanted

@@ -130,6 +130,7 @@ def histogram_lines(
     labels: tuple[str, str],
     width: int,
     height: int,
+    offset: str = "",
 ) -> list[Line]:
     """Rows per span of time on both nodes, one graph above the other, on the same scale.
 
@@ -139,6 +140,7 @@ def histogram_lines(
         labels: Losing side, master.
         width: Columns.
         height: Lines.
+        offset: Of the worker's clock, ``+02:00``: its window and this axis are to tell the same time.
     """
     if not buckets or width < 12 or height < 6:
         return [line(("no rows in sight", Ink.DIM))]
@@ -149,21 +151,27 @@ def histogram_lines(
     scale = max((max(one.losing, one.master) for one in columns), default=0)
     inside = [one.start + one.seconds > window[0] and one.start < window[1] for one in columns]
     tall = max(1, min(8, (height - 6) // 2))
+    cut = any(
+        within and (one.start < window[0] or one.start + one.seconds > window[1])
+        for one, within in zip(columns, inside, strict=True)
+    )
+    about = "about " if cut else ""
     lines: list[Line] = []
     for label, ink, values in (
         (labels[0], Ink.BAD, [one.losing for one in columns]),
         (labels[1], Ink.OK, [one.master for one in columns]),
     ):
         total = sum(value for value, within in zip(values, inside, strict=True) if within) // wide
-        left = line((clean(label), Ink.STRONG), f" {fmt.number(total)} rows in the window")
+        left = line((clean(label), Ink.STRONG), f" {about}{fmt.number(total)} rows in the window")
         right = line((f"most {fmt.number(max(values))} in {each}", Ink.DIM))
         fits = width_of(left) + width_of(right) + 2 <= width
         lines.append(apart(left, right, width) if fits else crop(left, width))
         lines += _graph(values, scale, tall, [ink if within else Ink.DIM for within in inside])
     lines.append(_differences(columns, inside))
     lines.append(_axis(columns, inside))
-    lines.append(_times(columns, width))
-    lines.append(line(("▲", Ink.WARN), (" not the same number of rows", Ink.DIM)))
+    lines.append(_times(columns, width, offset))
+    if any(one.losing != one.master for one in columns):
+        lines.append(line(("▲", Ink.WARN), (" not the same number of rows", Ink.DIM)))
     return lines[:height]
 
 
@@ -213,23 +221,24 @@ def _axis(columns: Sequence[RowsPerSpan], inside: Sequence[bool]) -> Line:
     )
 
 
-def _times(columns: Sequence[RowsPerSpan], width: int) -> Line:
+def _times(columns: Sequence[RowsPerSpan], width: int, offset: str) -> Line:
     first, last = columns[0].start, columns[-1].start + columns[-1].seconds
     pattern = "%d %b %H:%M" if last - first >= 20 * 3600 else "%H:%M"
     if last - first > 4 * 86_400:
         pattern = "%d %b"
     if last - first > 300 * 86_400:
         pattern = "%b %Y"
-    names = [_clock(at, pattern) for at in (first, (first + last) // 2, last)]
+    names = [_clock(at, pattern, offset) for at in (first, (first + last) // 2, last)]
     middle = len(columns) // 2 - len(names[1]) // 2
     text = names[0].ljust(max(middle, len(names[0]) + 1)) + names[1]
     end = max(len(columns), len(text) + 1 + len(names[2]))
     return crop(line((text.ljust(end - len(names[2])) + names[2], Ink.DIM)), width)
 
 
-def _clock(at: int, pattern: str) -> str:
+def _clock(at: int, pattern: str, offset: str) -> str:
     try:
-        return datetime.fromtimestamp(at).strftime(pattern)
+        zone = datetime.strptime(offset, "%z").tzinfo if offset else None
+        return datetime.fromtimestamp(at, zone).strftime(pattern)
     except (OverflowError, ValueError, OSError):
         return fmt.UNKNOWN
 
