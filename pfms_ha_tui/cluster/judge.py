@@ -178,7 +178,7 @@ def _split_brain(sides: Sequence[NodeState], snapshot: Snapshot, policy: Policy)
     rates = [f"{node.label} {node.write_rate:.1f} writes/s" for node in sides if node.write_rate is not None]
     if rates:
         text += f" ({', '.join(rates)})"
-    hint = "Choose the side that stays master; lock the other, then merge its rows and resync it."
+    hint = "Choose who stays master; lock the other, merge its rows, then resync it."
     return _Charge(
         finding=finding(DiagnosisKind.SPLIT_BRAIN, Severity.CRITICAL, None, text, hint), evidence=tuple(lines)
     )

@@ -185,6 +185,18 @@ class TestTopology:
         assert "180 writes/s" in text(lines)
         assert "12 writes/s" in text(lines)
 
+    def test_a_slave_that_takes_writes_is_called_what_it_is(self) -> None:
+        state = states.split_brain()
+        first, second = state.snapshot.nodes
+        assert second.last_good is not None
+        assert second.last_good.facts is not None
+        still = replace(second.last_good.facts, replication=(following(),), read_only=False)
+        slave = replace(second, role=Role.SLAVE, last_good=replace(second.last_good, facts=still))
+        shown = scene(replace(state, snapshot=replace(state.snapshot, nodes=(first, slave))))
+        lines = topology_lines(shown, 38, 8)
+        assert "node2  writable SLAVE" in text(lines)
+        assert inks(lines, "writable SLAVE") == {Ink.BAD}
+
     def test_the_master_that_answers_stands_above_the_one_that_died(self) -> None:
         snapshot = states.split_brain().snapshot
         dead = replace(snapshot.nodes[0], observation=states.dead_master().snapshot.nodes[0].observation)
@@ -317,6 +329,14 @@ class TestLag:
 
 
 class TestBanner:
+    @pytest.mark.parametrize("shown", [states.split_brain(), states.dead_master()])
+    def test_the_advice_is_whole_on_the_narrowest_screen(self, shown: ClusterState) -> None:
+        hint = shown.diagnosis.hint
+        assert hint is not None
+        assert hint in text(banner_lines(scene(shown), 80))
+        longer = replace(shown, diagnosis=replace(shown.diagnosis, hint=f"{hint} {hint} At last."))
+        assert "At last." in text(banner_lines(scene(longer), 100))
+
     def test_health_and_readiness_share_a_line_when_there_is_room(self) -> None:
         lines = banner_lines(scene(states.healthy()), 120)
         assert len(lines) == 1

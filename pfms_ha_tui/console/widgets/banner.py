@@ -102,7 +102,7 @@ def _cluster(scene: Scene, width: int, most: int) -> list[Line]:
         lines = wrap(head, width, indent=2, most=2)
         if diagnosis.hint and diagnosis.severity not in _QUIET:
             lines += wrap(
-                line("  ", ("→ ", Ink.KEY), (clean(diagnosis.hint), Ink.PLAIN)), width, indent=4, most=1
+                line("  ", ("→ ", Ink.KEY), (clean(diagnosis.hint), Ink.PLAIN)), width, indent=4, most=2
             )
         lines += wrap(line("  ") + sentence, width, indent=2, most=1 if most < 5 else 2)
     standing = _standing(scene)

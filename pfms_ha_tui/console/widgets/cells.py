@@ -107,8 +107,8 @@ def role_cell(scene: Scene, node: NodeState) -> Line:
         return line((f"{MASTER} MASTER", Ink.BAD if split(scene) else Ink.MASTER)) + off
     if node.role is Role.NONE:
         return line(("read-only", Ink.WARN)) + off
-    writes = line((" rw", Ink.WARN)) if node.writable else line()
-    return line("SLAVE") + writes + off
+    bad = Ink.BAD if split(scene) else Ink.WARN
+    return (line(("SLAVE rw", bad)) if node.writable else line("SLAVE")) + off
 
 
 def sql_cell(scene: Scene, node: NodeState) -> Line:

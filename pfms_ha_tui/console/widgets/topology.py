@@ -124,6 +124,8 @@ def role_words(scene: Scene, node: NodeState) -> Line:
         return line((f"was {word}", Ink.DIM))
     if node.role is Role.MASTER:
         return line((word, Ink.BAD if split(scene) else Ink.MASTER))
+    if node.role is Role.SLAVE and node.writable:
+        return line((f"writable {word}", Ink.BAD if split(scene) else Ink.WARN))
     return line((word, Ink.PLAIN))
 
 
