@@ -235,6 +235,12 @@ class Ordering:
             OperationError: it is not confirmed.
         """
         if self._arguments.yes:
+            if plan.by_name and self._arguments.node is None:
+                raise OperationError(
+                    f"{plan.operation.title} is not confirmed: {plan.confirm} is promoted by its name only",
+                    code="unconfirmed",
+                    hint=f"name it: pfms-ha-tui {self._kind} {plan.confirm} --yes",
+                )
             return plan.confirm
         if not sys.stdin.isatty():
             raise OperationError(

@@ -49,6 +49,23 @@ def why_not_candidate(
     )
 
 
+def only_by_name(
+    history: Sequence[Snapshot], master: NodeState, policy: Policy, facts: JournalFacts
+) -> str | None:
+    """The one node that a person may promote, if only by its name; ``None``: there is none, or a choice."""
+    others = [node for node in history[-1].nodes if node.label != master.label]
+
+    def able(*, named: bool) -> list[str]:
+        return [
+            node.label
+            for node in others
+            if why_not_candidate(history, node, master, policy, facts, by_person=True, named=named) is None
+        ]
+
+    found = able(named=True)
+    return found[0] if len(found) == 1 and not able(named=False) else None
+
+
 def eligible(
     history: Sequence[Snapshot], master: NodeState, policy: Policy, facts: JournalFacts
 ) -> list[NodeState]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pfms_ha_tui.cluster import words
-from pfms_ha_tui.cluster.candidates import why_not_candidate
+from pfms_ha_tui.cluster.candidates import only_by_name, why_not_candidate
 from pfms_ha_tui.cluster.diagnosis import Diagnosis
 from pfms_ha_tui.cluster.guards import why_not_remembered
 from pfms_ha_tui.cluster.masters import outdated, rivals
@@ -38,7 +38,8 @@ def why_not_failover(
     """Why a person may not fail over (to ``target``, or to anybody); lag and a missing verdict do not count.
 
     The person has seen the loss meter; a master that answers is for a switchover. One who names the target
-    may take a node whose resync failed or was cancelled, too, if that left its old data in place.
+    may take a node whose resync failed or was cancelled, too, if that left its old data in place; where it is
+    the only one left, it is proposed, and its name has to be typed.
     """
     why = why_not_change(history, policy, facts)
     if why is not None:
@@ -63,7 +64,7 @@ def why_not_failover(
         why_not_candidate(history, node, master, policy, facts, by_person=True, named=named)
         for node in others
     ]
-    if None in reasons:
+    if None in reasons or (not named and only_by_name(history, master, policy, facts) is not None):
         return None
     return "; ".join(reason for reason in reasons if reason is not None) or "there is no other node"
 

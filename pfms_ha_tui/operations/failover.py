@@ -54,6 +54,8 @@ class FailoverParams(msgspec.Struct, frozen=True, kw_only=True):
     fencing_required: bool = True
     """Whether it fails when the old master cannot be proved gone."""
     by_person: bool = False
+    by_name: bool = False
+    """Nobody else is left, and the only candidate is promoted because a person types its name."""
     fault_at: float | None = None
     """Wall time at which the fault was first seen."""
     old_server_id: int | None = None

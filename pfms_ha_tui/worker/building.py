@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pfms_ha_tui.cluster.candidates import eligible, why_not_candidate
+from pfms_ha_tui.cluster.candidates import eligible, only_by_name, why_not_candidate
 from pfms_ha_tui.cluster.decision import Action, Decision
 from pfms_ha_tui.cluster.diagnosis import Diagnosis, DiagnosisKind, Severity
 from pfms_ha_tui.cluster.guards import readiness
@@ -241,6 +241,7 @@ class Builder:
         if old is None:
             raise OperationError("it is not known which node was the master")
         policy, facts = self._monitor.memory.policy, self._facts_without_operation()
+        by_name = None
         if by_person:
             history = self._monitor.history
             able = [
@@ -253,6 +254,8 @@ class Builder:
                 )
                 is None
             ]
+            by_name = None if target is not None else only_by_name(history, old, policy, facts)
+            able = able or ([by_name] if by_name is not None else [])
         else:
             able = [node.label for node in eligible(self._monitor.history, old, policy, facts)]
         others = [label for label in self._slaves(old.label) if label not in able]
@@ -265,6 +268,7 @@ class Builder:
                 evidence=self._diagnosis.evidence,
                 fencing_required=policy.require_fencing and not by_person and not self._isolated(policy),
                 by_person=by_person,
+                by_name=by_name is not None,
                 fault_at=self._fault_at(old, snapshot),
                 old_server_id=old.facts.server_id if old.facts is not None else None,
                 old_pid_file=old.facts.pid_file if old.facts is not None else None,

@@ -41,7 +41,7 @@ async def impact_of(
             if ask
             else f"What was not received of {master.label} is measured for those with full rights only.",
             f"{master.label} is fenced: its server process is killed if its host can be reached.",
-            *_failed_resync(order, snapshot),
+            *_failed_resync(operation, snapshot),
         )
     match order.kind:
         case OrderKind.SWITCHOVER:
@@ -66,9 +66,10 @@ async def impact_of(
             return ()
 
 
-def _failed_resync(order: Order, snapshot: Snapshot) -> tuple[str, ...]:
+def _failed_resync(operation: Failover, snapshot: Snapshot) -> tuple[str, ...]:
     """What a person who names the node goes past."""
-    node = snapshot.node(order.target) if order.target is not None else None
+    able = operation.asked.candidates
+    node = snapshot.node(able[0]) if len(able) == 1 else None
     if node is None or node.sync.state is not SyncState.FAILED:
         return ()
     why = words.quoted(node.sync.reason or "its resync failed").rstrip(".")

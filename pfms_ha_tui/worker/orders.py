@@ -121,6 +121,7 @@ class Orders(Conductor):
             return Plan(
                 operation=_planned(operation, peer.actor),
                 confirm=_confirm(operation, order),
+                by_name=isinstance(operation, Failover) and operation.asked.by_name,
                 why_not=hands.builder.why_not(order),
                 impact=await impact_of(order, hands.monitor, operation, ask=full),
                 warning=await self._warning(operation) if full else None,
@@ -251,12 +252,14 @@ def make_hands(worker: Worker) -> Orders:
 def _confirm(operation: ClusterOperation, order: Order) -> str:
     """The label to type: the node that is changed the most.
 
-    It is the one the order names; the dead master that a failover gives up; the losing side of a merge, or
+    It is the one the order names; the dead master that a failover gives up, or the node that is promoted only
+    because its name is typed; the losing side of a merge, or
     the master where no node loses.
     """
     match operation:
         case Failover() if order.target is None:
-            return operation.asked.old_master
+            asked = operation.asked
+            return asked.candidates[0] if asked.by_name else asked.old_master
         case MergeBack():
             return operation.asked.losing or operation.asked.master
         case MergeUndo():

@@ -261,6 +261,8 @@ class Plan:
     """Not run; its steps carry the exact SQL and shell."""
     confirm: str
     """The label that has to be typed: the node that is changed the most."""
+    by_name: bool = False
+    """Failover: the node may be promoted only because a person types its name, or ordered it by name."""
     why_not: str | None = None
     """Why it is refused; ``None`` = it may be started."""
     impact: tuple[str, ...] = ()

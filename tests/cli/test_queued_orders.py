@@ -194,3 +194,22 @@ def test_a_rehearsal_of_what_would_be_refused_fails(
     told = capsys.readouterr()
     assert "failed: dry run: it would not work: node2 is the master" in told.out
     assert "it would work" not in told.out
+
+
+class ByName(Busy):
+    """A worker that would promote the only node left, if a person names it."""
+
+    async def call(self, method: str, params: object, result: object, *, timeout: float = 0) -> object:
+        assert method == "plan"
+        return Plan(operation=view(0, OperationState.PLANNED), confirm="node2", by_name=True)
+
+
+def test_yes_does_not_stand_for_a_name_that_nobody_gave(worker: pytest.MonkeyPatch) -> None:
+    async def connect(*_: object, **__: object) -> Busy:
+        return ByName(None)
+
+    worker.setattr(WorkerClient, "connect", connect)
+    arguments = build_parser().parse_args(["failover", "--yes", "--json"])
+    with pytest.raises(OperationError, match="by its name only") as refused:
+        arguments.run(arguments)
+    assert "failover node2 --yes" in (refused.value.hint or "")

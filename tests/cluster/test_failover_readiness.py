@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from support.lab import Lab
 
-from pfms_ha_tui.cluster.candidates import choose, why_not_candidate
+from pfms_ha_tui.cluster.candidates import choose, only_by_name, why_not_candidate
 from pfms_ha_tui.cluster.decision import Action
 from pfms_ha_tui.cluster.diagnosis import DiagnosisKind
 from pfms_ha_tui.cluster.guards import readiness
@@ -575,12 +575,28 @@ def refused(lab: Lab, target: str | None) -> str | None:
 def test_a_person_may_name_a_node_whose_resync_left_its_old_data_in_place() -> None:
     lab = dead_with(UNTOUCHED)
     assert refused(lab, "node2") is None
-    assert refused(lab, None) == "node2 needs a resync", "only by its name"
+    master = lab.node("node1")
+    assert why_not_candidate(lab.history, lab.node("node2"), master, lab.policy, lab.facts, by_person=True)
+    assert only_by_name(lab.history, master, lab.policy, lab.facts) == "node2"
+    assert refused(lab, None) is None, "it is proposed, and its name has to be typed"
     assert lab.readiness.candidate is None
     assert lab.decision.action is not Action.FAILOVER, "never by itself"
     assert lab.kind() is DiagnosisKind.MASTER_DEAD_NO_CANDIDATE
     hint = "Bring node1 back, or fail over to node2 by name and accept the loss."
     assert lab.diagnosis.hint == hint
+
+
+def test_a_node_that_needs_no_such_consent_comes_first() -> None:
+    lab = Lab(3).settle()
+    lab.servers["node2"].sync = UNTOUCHED
+    lab.facts = replace(lab.facts, failed_resync=("node2",))
+    lab.ticks(2)
+    lab.servers["node1"].reach = Reach.REFUSED
+    lab.servers["node1"].process = ProcessState.NONE
+    lab.ticks(5)
+    assert only_by_name(lab.history, lab.node("node1"), lab.policy, lab.facts) is None
+    assert lab.readiness.candidate == "node3"
+    assert refused(lab, "node2") is None
 
 
 @pytest.mark.parametrize(
@@ -601,6 +617,7 @@ def test_nothing_else_is_accepted_by_naming_the_node(sync: Sync, fate: Change, w
     lab = dead_with(sync, fate)
     said = refused(lab, "node2")
     assert said is not None
+    assert refused(lab, None) is not None
     assert why is None or said == why
     if lab.diagnosis.kind is DiagnosisKind.MASTER_DEAD_NO_CANDIDATE and lab.facts.operation is None:
         assert lab.diagnosis.hint == "Bring node1 back: nobody else may be promoted, not even by name."
