@@ -60,14 +60,14 @@ def _about_resync(node: NodeState, facts: JournalFacts) -> Iterable[Finding]:
         done = f" ({sync.percent:.0f} %)" if sync.percent is not None else ""
         text = f"{name} is being resynced{done}: down or behind is expected until it ends"
         yield finding(DiagnosisKind.SLAVE_RESYNCING, Severity.WARNING, name, text)
+    elif sync.state is SyncState.QUEUED:
+        text = f"{name} is waiting for its resync"
+        yield finding(DiagnosisKind.SLAVE_RESYNCING, Severity.WARNING, name, text)
     elif sync.state is SyncState.FAILED or name in facts.failed_resync:
         why = f": {words.quoted(sync.reason)}" if sync.reason else ""
         text = f"{name} needs a resync{why}"
         hint = f"Resync {name}; until then it does not take over by itself."
         yield finding(DiagnosisKind.NEEDS_RESYNC, Severity.CRITICAL, name, text, hint)
-    elif sync.state is SyncState.QUEUED:
-        text = f"{name} is waiting for its resync"
-        yield finding(DiagnosisKind.SLAVE_RESYNCING, Severity.WARNING, name, text)
 
 
 def _expected_but(node: NodeState, snapshot: Snapshot, policy: Policy) -> Iterable[Finding]:

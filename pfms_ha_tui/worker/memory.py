@@ -84,8 +84,11 @@ class ClusterMemory:
     @property
     def syncs(self) -> Mapping[str, Sync]:
         """label → how its resync stands; a label that is missing is in order."""
-        kept = self.journal.fact(self.name, "syncs", dict[str, Sync]) or {}
-        return {**kept, **self.resyncs}
+        return {**self._kept_syncs, **self.resyncs}
+
+    @property
+    def _kept_syncs(self) -> dict[str, Sync]:
+        return self.journal.fact(self.name, "syncs", dict[str, Sync]) or {}
 
     @property
     def diverged(self) -> Mapping[str, str]:
@@ -96,7 +99,8 @@ class ClusterMemory:
         """The input of every judgement, as of now."""
         epochs = self.journal.epochs(self.name)
         newest = epochs[-1] if epochs else None
-        failed = (label for label, sync in self.syncs.items() if sync.state is SyncState.FAILED)
+        # That the next resync waits for its turn makes nothing good that the last one left.
+        failed = (label for label, sync in self._kept_syncs.items() if sync.state is SyncState.FAILED)
         complaints = self.preflight.complaints
         if self.journal.trouble is not None:
             complaints = (*complaints, self.journal.trouble)
@@ -197,8 +201,7 @@ class ClusterMemory:
 
     def set_sync(self, label: str, sync: Sync) -> None:
         """How the resync of a node stands; a failed one keeps it out of every candidate list."""
-        kept = self.journal.fact(self.name, "syncs", dict[str, Sync]) or {}
-        self._change("syncs", dict(kept), label, None if sync == Sync() else sync)
+        self._change("syncs", self._kept_syncs, label, None if sync == Sync() else sync)
 
     def set_diverged(self, label: str, text: str | None) -> None:
         """What a node holds that the master does not; ``None`` once it was resynced."""

@@ -202,3 +202,13 @@ async def test_a_journal_that_cannot_be_written_turns_the_preflight_red(tmp_path
     (complaint,) = memory.facts().preflight
     assert "the journal cannot be written" in complaint
     await journal.close()
+
+
+async def test_a_node_that_needs_a_resync_needs_it_also_while_the_next_one_waits(
+    memory: ClusterMemory,
+) -> None:
+    memory.set_sync("node1", Sync(state=SyncState.FAILED, reason="disk full"))
+    for state in (SyncState.QUEUED, SyncState.RUNNING):
+        memory.resyncs["node1"] = Sync(state=state)
+        assert memory.syncs["node1"].state is state
+        assert memory.facts().failed_resync == ("node1",)
