@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
+import time
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -109,6 +110,9 @@ def test_a_split_brain_is_merged_taken_back_and_restored(demo: dict[str, Any]) -
     restored = run(demo, "merge", "--restore", f"{directory}/rows.sql.gz", "--yes")
     assert restored.returncode == Exit.OK, restored.stdout + restored.stderr
     assert to_add(dry_run(demo, *span)) == 0
+    deadline = time.monotonic() + 20
+    while "nobody else has" in (told := run(demo, "resync", "node2", "--dry-run").stderr):
+        assert time.monotonic() < deadline, told
 
     damage(Path(directory) / "rows.sql.gz")
     damaged = run(demo, "archive", "show", directory)

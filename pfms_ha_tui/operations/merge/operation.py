@@ -288,6 +288,18 @@ def _restoring(archive: Path, directory: Path) -> ArchiveSummary:
         return opened.summary
 
 
+def _archived_request(path: Path, master: str) -> MergeRequest:
+    """The merge that an archive was made for."""
+    with Archive(archive_path(path)) as archive:
+        return MergeRequest(
+            losing=archive.head.losing.label,
+            master=master,
+            window=archive.head.window,
+            tables=tuple(archive.tables),
+            mappings=archive.mappings(),
+        )
+
+
 class AddRows(MergeStep):
     """Add what the master lacks."""
 
@@ -362,6 +374,8 @@ class ProveRows(MergeStep):
             raise OperationError(check.text, node=asked.master, code="verify")
         if asked.losing is not None:
             await self._settle(run, asked.losing)
+        else:
+            await self._settle_restored(run, Path(asked.restore or ""))
         return check.text
 
     async def _settle(self, run: StepRun, losing: str) -> None:
@@ -376,6 +390,31 @@ class ProveRows(MergeStep):
             return
         await operation.record(lambda records: records.clear_mark(losing, MarkKind.DIVERGED))
         await operation.mark(run, losing, MarkKind.NEEDS_RESYNC, merged)
+
+    async def _settle_restored(self, run: StepRun, path: Path) -> None:
+        """The side whose merge was taken back is free again once all it holds is on the master again."""
+        operation, master = self.operation, self.asked.master
+        request = await asyncio.to_thread(_archived_request, path, master)
+        losing, context = request.losing, operation.context
+        marked = await operation.record(lambda records: records.marked(MarkKind.DIVERGED))
+        if losing not in marked or losing == master or context.cluster.node(losing) is None:
+            return
+        began = await context.apart_since(losing, master)
+
+        def holds(control: Control) -> bool:
+            job = Merge(context.cluster, request)
+            plan = job.plan(control)
+            left = plan.blocked or plan.to_add > 0
+            return left or job.left_out(request.tables or (), began, control) is not None
+
+        try:
+            if await on_thread(run, holds):
+                return
+        except PfmsError as error:
+            run.say(f"whether {losing} holds more than the archive cannot be asked: {error.reason}")
+            return
+        await operation.record(lambda records: records.clear_mark(losing, MarkKind.DIVERGED))
+        await operation.mark(run, losing, MarkKind.NEEDS_RESYNC, f"its rows are on {master} again")
 
     async def _left_out(self, run: StepRun) -> str | None:
         job, directory = self.operation.job, self.operation.directory(run)
