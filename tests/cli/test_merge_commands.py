@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-import time
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
