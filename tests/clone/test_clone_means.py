@@ -15,9 +15,11 @@ from pfms_ha_tui.nodes.dialect import Dialect
 from pfms_ha_tui.nodes.shell import ShellResult
 from pfms_ha_tui.operations.clone import means as module
 from pfms_ha_tui.operations.clone.means import Findings, Means, why_not_run
+from pfms_ha_tui.operations.clone.operation import _left_in_place
 from pfms_ha_tui.operations.clone.plan import CloneParams
 from pfms_ha_tui.operations.clone.proof import Place, Proved
 from pfms_ha_tui.operations.context import ClusterOperation
+from pfms_ha_tui.operations.step import StepRun
 
 MYSQL, MARIADB = Dialect.of("8.0.36"), Dialect.of("10.11.6-MariaDB")
 PARAMS = CloneParams(target="node2", source="node1", master="node1")
@@ -190,3 +192,22 @@ def test_a_script_that_is_missing_is_told_from_one_that_may_not_be_run(tmp_path:
     assert "make it executable" in (why_not_run(str(script)) or "")
     script.chmod(0o700)
     assert why_not_run(str(script)) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "whole"),
+    [
+        ({"marked": False}, True),
+        ({"marked": True}, False),
+        ({}, False),
+        ({"marked": False, "stopping": True}, False),
+        ({"marked": False, "stopping": True, "runs_again": True}, True),
+        ({"marked": False, "stopping": True, "runs_again": True, "given_up": True}, False),
+        ({"marked": True, "stopping": True, "runs_again": True}, False),
+    ],
+)
+def test_a_failed_clone_vouches_for_the_old_data_only_when_it_knows(
+    facts: dict[str, bool], whole: bool
+) -> None:
+    run = cast("StepRun", SimpleNamespace(fact=lambda key, _: facts.get(key)))
+    assert _left_in_place(run) is whole
