@@ -134,6 +134,8 @@ class MergeWizard(WizardScreen):
         super().__init__([SidesPage(), WindowPage(), DryRunPage(), ConfirmPage()])
         self.wanted = Wanted(cluster=cluster)
         self.split: Split | None = None
+        self.split_at = 0.0
+        """When it was found out, wall time."""
         self.histogram: tuple[RowsPerSpan, ...] | None = None
         """Of :attr:`wanted`'s window and a little around it."""
         self.found: DryRun | None = None
@@ -176,7 +178,7 @@ class MergeWizard(WizardScreen):
             wanted = (self.wanted.losing, self.wanted.into)
             if split is None or wanted not in ((one, other), (other, one)):
                 return
-            self.split = split
+            self.split, self.split_at = split, self.scene.wall
             if one is None:
                 self.choose(replace(self.wanted, losing=split.losing, into=split.master, anyway=False))
             self.window_proposed()

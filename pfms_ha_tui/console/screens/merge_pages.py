@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pfms_ha_tui.console.screens.merge import MergeWizard
 
 _ARROW = "→"
+_STALE = 15.0
+"""Seconds after which it is said that the evidence is not of now."""
 
 
 class MergePage(WizardPage):
@@ -125,7 +127,15 @@ class SidesPage(MergePage):
         losing, _, into = key.partition("\0")
         if {losing, into} != {side.label for side in split.sides}:
             return wrap(line(f"Enter looks at {clean(losing)} and {clean(into)}; nothing is changed."), width)
-        return sides_lines(split, losing, scene.wall, width)
+        # What was found out stands still, so its ages are those of then.
+        lines, past = sides_lines(split, losing, self.merge.split_at, width), scene.wall - self.merge.split_at
+        if past >= _STALE:
+            key = self.merge.key_for("order.rehearse", "f5")
+            lines += [
+                line(""),
+                line((f"as it was {fmt.span(past)} ago; ", Ink.WARN), (key, Ink.KEY), " looks anew"),
+            ]
+        return lines
 
 
 def _key(losing: str, into: str) -> str:

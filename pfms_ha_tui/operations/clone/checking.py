@@ -103,6 +103,7 @@ def _passed(operation: Clone, found: Findings, plan: ClonePlan) -> list[str]:
 
 def _way(plan: ClonePlan) -> str:
     limit = f", at most {humanize.naturalsize(plan.bandwidth)}/s" if plan.bandwidth else ""
+    limit += " of compressed data" if limit and plan.zstd else ""
     if plan.method is CloneMethod.PLUGIN:
         return f"the CLONE plugin fits both servers{limit}"
     way = "from node to node" if plan.direct else "through this host"
