@@ -63,7 +63,7 @@ def test_xtrabackup_is_called_as_its_manual_says() -> None:
     )
     assert streamed == (
         "xtrabackup --defaults-file=/dev/fd/3 --backup --stream=xbstream '--target-dir=/tmp/x y'"
-        " --host=10.0.0.1 --port=3306 --parallel=4 --slave-info"
+        " --host=10.0.0.1 --port=3306 --parallel=4 --log-copy-interval=100 --slave-info"
     )
     assert tools.unpack(Tool.XTRABACKUP, "/data/new", 4) == "xbstream -x -C /data/new -p 4"
     assert tools.prepare(Tool.XTRABACKUP, "/data/new", 2**30) == (
