@@ -78,7 +78,8 @@ def left_out(
     losing, master = sides
     since = window.start if began is None else min(window.start, int(began))
     # A table that is overwritten in place holds nothing of the past.
-    wanted = [spec for spec in (*choose(None, cluster.merge.tables), *OPTIONAL) if not spec.key]
+    known = {spec.table: spec for spec in (*OPTIONAL, *choose(None, cluster.merge.tables))}
+    wanted = [spec for spec in known.values() if not spec.key]
     merged = [spec for spec in wanted if spec.table in tables]
     others = [spec for spec in wanted if spec.table not in tables and _has_rows(losing, spec, since)]
     newest = newest_row(losing, [*merged, *others])

@@ -28,6 +28,16 @@ class MergeStep(Step):
         self.operation = operation
         self.asked = operation.asked
 
+    async def mark_unmerged(self, run: StepRun, label: str, why: str) -> None:
+        """Locked, it looks like a slave that merely stands; the proof of the merge takes the mark away.
+
+        Not the known master, which a person may want to have back as it was.
+        """
+        diverged = await self.operation.record(lambda records: records.marked(MarkKind.DIVERGED))
+        if label in diverged or self.operation.known_master == label:
+            return
+        await self.operation.mark(run, label, MarkKind.DIVERGED, f"{why}; its rows are not merged yet")
+
 
 class CheckSides(MergeStep):
     """Whether the direction is right, the master takes writes, and the tables fit."""
@@ -97,7 +107,7 @@ class LockLosing(MergeStep):
         if await self._only_follows(label):
             await run.note(**{FOLLOWS: True})
         else:
-            await self._mark(run, label)
+            await self.mark_unmerged(run, label, f"it was a master beside {self.asked.master}")
         killed = await lock_node(self.operation, label)
         return f"{label} is read-only, {plural(killed, 'client session')} ended"
 
@@ -109,14 +119,3 @@ class LockLosing(MergeStep):
             return False
         rows = await master.query("SELECT @@GLOBAL.server_id AS id")
         return state.source_server_id == int(str(rows[0]["id"]))
-
-    async def _mark(self, run: StepRun, label: str) -> None:
-        """Locked, it looks like a slave that merely stands; the proof of the merge takes the mark away.
-
-        Not the known master, which a person may want to have back as it was.
-        """
-        diverged = await self.operation.record(lambda records: records.marked(MarkKind.DIVERGED))
-        if label in diverged or self.operation.known_master == label:
-            return
-        why = f"it was a master beside {self.asked.master}; its rows are not merged yet"
-        await self.operation.mark(run, label, MarkKind.DIVERGED, why)

@@ -183,7 +183,7 @@ class MergeBack(ClusterOperation):
     @staticmethod
     def harmless(run: StepRun) -> bool:
         """Whether the losing side is a running slave that had nothing of its own: it stays what it is."""
-        return bool(run.fact(FOLLOWS, bool)) and not run.fact("added", int)
+        return bool(run.fact(FOLLOWS, bool))
 
     def hook_facts(self, run: StepRun) -> dict[str, object]:
         """For the hooks' environment."""
@@ -335,6 +335,8 @@ class AddRows(MergeStep):
         operation, asked = self.operation, self.asked
         directory = operation.directory(run)
         await operation.lock.check(asked.master)
+        if run.fact(FOLLOWS, bool):
+            await self._look_for_own_rows(run)
         cluster, node = operation.context.cluster, operation.context.node(asked.master)
         lag = slaves_lag(operation, asked.master, asked.losing or "")
         result = await on_thread(run, lambda control: apply_directory(cluster, node, directory, control, lag))
@@ -344,10 +346,15 @@ class AddRows(MergeStep):
         aside = f", {result.quarantined} set aside" if result.quarantined else ""
         return f"{plural(result.added, 'row')} added{aside}"
 
-    async def undo(self, run: StepRun) -> str | None:
-        """What was committed stays: it is the other node's history, and it is noted."""
-        run.say("what was added stays")
-        return None
+    async def _look_for_own_rows(self, run: StepRun) -> None:
+        """A slave that holds rows of its own after all is marked before the first of them is added."""
+        job = self.operation.job
+        if job is None:
+            return
+        plan = await on_thread(run, job.plan)
+        if any(one.to_add or one.skipped for one in plan.tables):
+            await self.mark_unmerged(run, job.request.losing, f"it has rows that {self.asked.master} lacks")
+            await run.note(**{FOLLOWS: False})
 
 
 class ProveRows(MergeStep):
